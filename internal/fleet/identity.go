@@ -1,0 +1,99 @@
+package fleet
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Tolerances of [Choose].
+const (
+	// stampSlack covers log stamps that are cut to whole seconds while the milter's times are not.
+	stampSlack = 2 * time.Second
+	// lateness is how long after its removal a message still collects lines that were written late.
+	lateness = 5 * time.Minute
+	// sourceGap bounds how far apart the milter and the log may see the same message begin.
+	sourceGap = 2 * time.Hour
+	// refusalGap joins refusals without a queue id that one client met for one sender.
+	refusalGap = 10 * time.Second
+)
+
+// Creates tells whether an event that matches no message begins one. Transcripts and removals don't: a message about
+// which nothing else is known is not worth a row.
+func (e *Event) Creates() bool { return e.Body.opens() != opensNothing }
+
+// Choose picks the message that an event is about among those of its queue id, or, for an event without one, among those
+// without a queue id whose client address and sender are the event's ([Event.RefusalKey]). Nil: it is about none of them.
+//
+// Short queue ids come back within days, `removed` lines get lost, and a log may be read again from its start; so the
+// choice goes by time and by who opened a message, never by the queue id alone.
+func Choose(candidates []*Message, e *Event) *Message {
+	for _, m := range candidates {
+		if slices.Contains(m.Openings, e.ID) {
+			return m // read again
+		}
+	}
+	var best *Message
+	for _, m := range candidates {
+		if m.Instance != "" && e.Instance != "" && m.Instance != e.Instance {
+			continue
+		}
+		if m.FirstSeen.After(e.Time.Add(stampSlack)) {
+			continue
+		}
+		if best == nil || m.FirstSeen.After(best.FirstSeen) {
+			best = m
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	age := e.Time.Sub(best.FirstSeen)
+	if e.QueueID == "" {
+		if age > refusalGap {
+			return nil
+		}
+		return best
+	}
+	gone := !best.Removed.IsZero()
+	switch e.Body.opens() {
+	case opensForLog:
+		if gone && e.Time.Sub(best.Removed) > stampSlack || best.openedFor(opensForLog) || age > sourceGap {
+			return nil
+		}
+	case opensForMilter:
+		if best.openedFor(opensForMilter) || e.Time.Sub(best.FirstSeen) > sourceGap {
+			return nil
+		}
+	default:
+		if gone && e.Time.Sub(best.Removed) > lateness {
+			return nil
+		}
+		// A notification that Postfix makes has no client= line: its Message-ID tells it from an old message whose
+		// `removed` was lost.
+		if cleaned, ok := e.Body.(*Cleaned); ok && age > sourceGap && best.MessageID != "" && best.MessageID != cleaned.MessageID {
+			return nil
+		}
+	}
+	return best
+}
+
+// RefusalKey is what joins refusals that have no queue id: the client's address and the sender.
+func (e *Event) RefusalKey() (clientAddr, sender string) {
+	switch body := e.Body.(type) {
+	case *Refused:
+		return body.Client.Addr, strings.ToLower(body.Sender)
+	case *Recorded:
+		return body.Client.Addr, strings.ToLower(body.Sender)
+	}
+	return "", ""
+}
+
+// NewMessage begins the message that e opens; the caller gives it a free id near FirstSeen and then applies e.
+func NewMessage(node string, e *Event) *Message {
+	first := e.Time
+	if !e.Since.IsZero() && e.Since.Before(first) {
+		first = e.Since
+	}
+	return &Message{Node: node, ID: MessageIDAt(first), QueueID: e.QueueID, Instance: e.Instance, FirstSeen: first, LastChange: first}
+}
