@@ -92,7 +92,7 @@ const (
 type Link struct {
 	Kind    LinkKind  `json:"kind"`
 	QueueID string    `json:"queue_id"`
-	ID      MessageID `json:"id,omitempty,string"` // zero while the other message is not known
+	ID      MessageID `json:"id,omitempty"` // zero while the other message is not known
 }
 
 // LinkKind tells what the other queue file is to this one.
@@ -112,7 +112,7 @@ const (
 // Message is one Postfix queue file on one node, or a session that never got one because everything was refused.
 type Message struct {
 	Node       string      `json:"node"`
-	ID         MessageID   `json:"id,string"`
+	ID         MessageID   `json:"id"`
 	QueueID    string      `json:"queue_id,omitempty"` // case matters; empty when Postfix gave none
 	Instance   string      `json:"instance,omitempty"` // Postfix instance, the first part of syslog_name
 	FirstSeen  time.Time   `json:"first_seen"`

@@ -57,7 +57,7 @@ type Query struct {
 // Page is one answer to a query.
 type Page struct {
 	Messages []Message `json:"messages"`
-	Next     MessageID `json:"next,omitempty,string"` // Before of the next page; zero at the end
+	Next     MessageID `json:"next,omitempty"` // Before of the next page; zero at the end
 }
 
 // The names of the query's parameters on every URL: node API, JSON API and browser alike.
