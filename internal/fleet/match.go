@@ -9,6 +9,7 @@ func (q *Query) Match(m *Message) bool {
 	case !q.Since.IsZero() && m.ID < MessageIDAt(q.Since),
 		!q.Until.IsZero() && m.ID >= MessageIDAt(q.Until),
 		!q.View.Match(m),
+		q.Node != "" && q.Node != m.Node,
 		q.Sender != "" && !matchAddress(q.Sender, m.Sender),
 		q.Subject != "" && !matchWords(q.Subject, m.Subject),
 		q.MessageID != "" && !strings.EqualFold(TrimAngle(q.MessageID), m.MessageID),

@@ -50,6 +50,7 @@ type Query struct {
 	Status    Status    // of a recipient
 	Relay     string    // host name or IP address that an attempt went to, exactly
 	Signed    string    // "yes", "no" or a signing domain
+	Node      string    // a node's name, exactly: the aggregator asks that node alone
 	Before    MessageID // cursor: only ids below it
 	Limit     int       // 0 means DefaultLimit
 }
@@ -76,6 +77,7 @@ const (
 	paramStatus    = "status"
 	paramRelay     = "relay"
 	paramSigned    = "signed"
+	paramNode      = "node"
 	paramBefore    = "before"
 	paramLimit     = "limit"
 )
@@ -91,7 +93,7 @@ func (q *Query) texts() []struct {
 	}{
 		{paramSender, &q.Sender}, {paramRecipient, &q.Recipient}, {paramDomain, &q.Domain}, {paramSubject, &q.Subject},
 		{paramMessageID, &q.MessageID}, {paramQueueID, &q.QueueID}, {paramClient, &q.Client}, {paramUser, &q.User},
-		{paramRelay, &q.Relay}, {paramSigned, &q.Signed},
+		{paramRelay, &q.Relay}, {paramSigned, &q.Signed}, {paramNode, &q.Node},
 	}
 }
 
