@@ -1,0 +1,118 @@
+package config
+
+import "time"
+
+// Aggregator is aggregator.yaml, the configuration of the fleet's web page and JSON API.
+type Aggregator struct {
+	HTTP    HTTP             `yaml:"http"`
+	Members Members          `yaml:"members"`
+	Client  Client           `yaml:"client"`
+	Access  Access           `yaml:"access"`
+	Status  Status           `yaml:"status"`
+	Consul  AggregatorConsul `yaml:"consul"`
+	Log     Log              `yaml:"log"`
+}
+
+// HTTP is the listener of the pages and the JSON API.
+type HTTP struct {
+	Listen         HostPort  `yaml:"listen"`
+	CertFile       Path      `yaml:"cert_file"`
+	KeyFile        Path      `yaml:"key_file"`
+	AllowPlain     bool      `yaml:"allow_plain"`
+	PublicURL      string    `yaml:"public_url"`
+	TrustedProxies []Network `yaml:"trusted_proxies"`
+	DrainTimeout   Duration  `yaml:"drain_timeout"`
+}
+
+// Members says which nodes there are.
+type Members struct {
+	Source string         `yaml:"source" oneof:"auto static consul"`
+	Static []StaticMember `yaml:"static"`
+}
+
+// StaticMember is a node that is named in the file.
+type StaticMember struct {
+	Name    string   `yaml:"name"`
+	Address HostPort `yaml:"address"` // of its node API
+}
+
+// Client is how the aggregator asks the nodes.
+type Client struct {
+	Certificates string   `yaml:"certificates" oneof:"auto files consul"`
+	CertFile     Path     `yaml:"cert_file"`
+	KeyFile      Path     `yaml:"key_file"`
+	CAFile       Path     `yaml:"ca_file"`
+	Timeout      Duration `yaml:"timeout" min:"100ms" max:"2m"`
+}
+
+// Access says who may sign in, and how long that lasts.
+type Access struct {
+	UsersFile       Path     `yaml:"users_file"`
+	TokensFile      Path     `yaml:"tokens_file"`
+	AuditFile       Path     `yaml:"audit_file"`
+	SessionIdle     Duration `yaml:"session_idle" min:"1m"`
+	SessionLifetime Duration `yaml:"session_lifetime" min:"1m"`
+}
+
+// AggregatorConsul is the aggregator's part in Consul.
+type AggregatorConsul struct {
+	Consul
+	APIService string `yaml:"api_service"`
+}
+
+// DefaultAggregator is what holds where aggregator.yaml says nothing.
+func DefaultAggregator() Aggregator {
+	return Aggregator{
+		HTTP:    HTTP{Listen: "127.0.0.1:8527", DrainTimeout: Duration(10 * time.Second)},
+		Members: Members{Source: "auto"},
+		Client: Client{
+			Certificates: "auto",
+			CertFile:     "/etc/postfleet/tls/aggregator.pem",
+			KeyFile:      "/etc/postfleet/tls/aggregator.key",
+			CAFile:       "/etc/postfleet/tls/ca.pem",
+			Timeout:      Duration(5 * time.Second),
+		},
+		Access: Access{
+			UsersFile:       "/etc/postfleet/users",
+			TokensFile:      "/etc/postfleet/tokens",
+			AuditFile:       "/var/log/postfleet/audit.log",
+			SessionIdle:     Duration(12 * time.Hour),
+			SessionLifetime: Duration(7 * 24 * time.Hour),
+		},
+		Status: Status{Listen: "127.0.0.1:8528"},
+		Consul: AggregatorConsul{Consul: defaultConsul(), APIService: "postfleet-node"},
+		Log:    defaultLog(),
+	}
+}
+
+// LoadAggregator reads aggregator.yaml. A file that can't be used gives [Problems].
+func LoadAggregator(path string) (*Aggregator, error) {
+	text, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAggregator(path, text)
+}
+
+// ParseAggregator reads the text of an aggregator.yaml; file is its name in problems.
+func ParseAggregator(file string, text []byte) (*Aggregator, error) {
+	c := DefaultAggregator()
+	d := decode(file, text, &c)
+	c.check(d)
+	if err := d.problems.sorted(); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// Validate holds a configuration that was made in code against the rules that a file has to keep.
+func (c *Aggregator) Validate() error {
+	d := newDecoder("")
+	c.check(d)
+	return d.problems.sorted()
+}
+
+// FromConsul tells whether the members come from Consul.
+func (c *Aggregator) FromConsul() bool {
+	return c.Members.Source == "consul" || c.Members.Source == "auto" && c.Consul.Enabled && len(c.Members.Static) == 0
+}

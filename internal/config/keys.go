@@ -1,0 +1,192 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// Key describes one key of a configuration file, for the documentation and whoever checks it.
+type Key struct {
+	Path    string // lists carry [], as in milter.listen[].address
+	Type    string
+	Default string // as one would write it; empty when there is none
+}
+
+// Keys lists all keys of a configuration, which must be a pointer to its defaults, in the order of its struct.
+func Keys(defaults any) []Key { return keysOf(reflect.ValueOf(defaults).Elem(), "", "") }
+
+func keysOf(v reflect.Value, path string, tag reflect.StructTag) (keys []Key) {
+	kind := v.Kind()
+	switch {
+	case isText(v.Type()):
+	case kind == reflect.Struct:
+		for i := range v.NumField() {
+			field, at := v.Type().Field(i), path
+			if !field.Anonymous {
+				at = join(path, field.Tag.Get("yaml"))
+			}
+			keys = append(keys, keysOf(v.Field(i), at, field.Tag)...)
+		}
+		return keys
+	case kind == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct && !isText(v.Type().Elem()):
+		item := reflect.New(v.Type().Elem())
+		if preset, ok := item.Interface().(presetter); ok {
+			preset.preset()
+		}
+		return keysOf(item.Elem(), path+"[]", "")
+	}
+	return []Key{{Path: path, Type: typeName(v.Type(), tag), Default: written(v)}}
+}
+
+func isText(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+func typeName(t reflect.Type, tag reflect.StructTag) string {
+	if words := tag.Get("oneof"); words != "" {
+		words = strings.Join(strings.Fields(words), " or ")
+		if t.Kind() == reflect.Slice {
+			return "list of " + words
+		}
+		return words
+	}
+	switch t {
+	case reflect.TypeFor[Duration]():
+		return "duration"
+	case reflect.TypeFor[Size]():
+		return "size"
+	case reflect.TypeFor[FileMode]():
+		return "mode"
+	case reflect.TypeFor[Network]():
+		return "network"
+	case reflect.TypeFor[Endpoint]():
+		return "endpoint"
+	case reflect.TypeFor[HostPort]():
+		return "address"
+	case reflect.TypeFor[Path]():
+		return "path"
+	}
+	switch t.Kind() {
+	case reflect.Slice:
+		return "list of " + typeName(t.Elem(), "")
+	case reflect.Int:
+		return "number"
+	case reflect.Bool:
+		return "true or false"
+	}
+	return "text"
+}
+
+// written is a value as one would write it into the file.
+func written(v reflect.Value) string {
+	if v.Kind() == reflect.Slice {
+		items := make([]string, v.Len())
+		for i := range items {
+			items[i] = written(v.Index(i))
+		}
+		if len(items) == 0 {
+			return ""
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	}
+	switch value := v.Interface().(type) {
+	case Endpoint:
+		if value == (Endpoint{}) {
+			return ""
+		}
+	case fmt.Stringer:
+		return value.String()
+	}
+	if stringer, ok := v.Interface().(fmt.Stringer); ok {
+		return stringer.String()
+	}
+	switch v.Kind() {
+	case reflect.Int:
+		return strconv.FormatInt(v.Int(), 10)
+	case reflect.Bool:
+		return strconv.FormatBool(v.Bool())
+	}
+	return v.String()
+}
+
+// field is where a key of a section goes.
+type field struct {
+	name  string
+	index []int // path through embedded structs, whose keys count as the section's own
+	tag   reflect.StructTag
+}
+
+type fieldList []field
+
+// fieldsOf lists a section's keys in the order of its struct.
+func fieldsOf(t reflect.Type) (fields fieldList) {
+	for _, f := range reflect.VisibleFields(t) {
+		if !f.Anonymous {
+			fields = append(fields, field{name: f.Tag.Get("yaml"), index: f.Index, tag: f.Tag})
+		}
+	}
+	return fields
+}
+
+func (l fieldList) find(name string) (field, bool) {
+	for _, f := range l {
+		if f.name == name {
+			return f, true
+		}
+	}
+	return field{}, false
+}
+
+func (l fieldList) names() []string {
+	names := make([]string, len(l))
+	for i, f := range l {
+		names[i] = f.name
+	}
+	return names
+}
+
+// checkWord holds a text against the words of a oneof tag.
+func checkWord(value string, tag reflect.StructTag) error {
+	words := strings.Fields(tag.Get("oneof"))
+	for _, word := range words {
+		if word == value {
+			return nil
+		}
+	}
+	if words == nil {
+		return nil
+	}
+	return fmt.Errorf("expected %s", strings.Join(words, " or "))
+}
+
+// checkBounds holds a value against the min and max tags, which are written as the value is.
+func checkBounds(v reflect.Value, tag reflect.StructTag) error {
+	least, most := bound(v, tag.Get("min")), bound(v, tag.Get("max"))
+	switch {
+	case least.IsValid() && most.IsValid() && (v.Int() < least.Int() || v.Int() > most.Int()):
+		return fmt.Errorf("expected %s to %s", written(least), written(most))
+	case least.IsValid() && v.Int() < least.Int():
+		return fmt.Errorf("expected at least %s", written(least))
+	}
+	return nil
+}
+
+func bound(like reflect.Value, text string) reflect.Value {
+	if text == "" {
+		return reflect.Value{}
+	}
+	v := reflect.New(like.Type()).Elem()
+	if reader, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		if err := reader.UnmarshalText([]byte(text)); err != nil {
+			panic("config: bound " + text + ": " + err.Error())
+		}
+		return v
+	}
+	if err := setPlain(v, text, ""); err != nil {
+		panic("config: bound " + text + ": " + err.Error())
+	}
+	return v
+}

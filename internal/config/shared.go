@@ -1,0 +1,112 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// Log says how the daemon writes its own log, which goes to standard error and so to the journal.
+type Log struct {
+	Level  string `yaml:"level" oneof:"debug info warn error"`
+	Format string `yaml:"format" oneof:"json console"`
+}
+
+func defaultLog() Log { return Log{Level: "info", Format: "json"} }
+
+// Status is the listener of /healthz and /metrics.
+type Status struct {
+	Listen      HostPort `yaml:"listen"` // empty: none
+	AllowRemote bool     `yaml:"allow_remote"`
+}
+
+// Consul says how to reach the agent. What is empty comes from the usual CONSUL_* environment.
+type Consul struct {
+	Enabled    bool     `yaml:"enabled"`
+	Address    string   `yaml:"address"`
+	Datacenter string   `yaml:"datacenter"`
+	TokenFile  Path     `yaml:"token_file"`
+	CAFile     Path     `yaml:"ca_file"`
+	CertFile   Path     `yaml:"cert_file"`
+	KeyFile    Path     `yaml:"key_file"`
+	ServerName string   `yaml:"tls_server_name"`
+	Wait       Duration `yaml:"wait" min:"1s" max:"10m"`
+}
+
+func defaultConsul() Consul { return Consul{Wait: Duration(5 * time.Minute)} }
+
+func (c *Consul) check(d *decoder) {
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		d.wrong("consul.cert_file", "expected cert_file and key_file together")
+	}
+	address := c.Address
+	for _, scheme := range []string{"http://", "https://"} {
+		address = strings.TrimPrefix(address, scheme)
+	}
+	if address == "" || strings.HasPrefix(address, "unix://") {
+		return
+	}
+	if strings.Contains(address, "/") || new(HostPort).UnmarshalText([]byte(address)) != nil {
+		d.wrong("consul.address", "expected host:port, http://host:port, https://host:port or unix:///path, not %q", c.Address)
+	}
+}
+
+func (s *Status) check(d *decoder) {
+	if s.Listen != "" && !s.Listen.Loopback() && !s.AllowRemote {
+		d.wrong("status.listen", "expected a loopback address, not %q: whoever reaches it reads the metrics; "+
+			"set status.allow_remote: true where that is meant", s.Listen)
+	}
+}
+
+// wrong notes a problem with a key, or with the section that lacks it, unless that key's problem is known already.
+func (d *decoder) wrong(key, format string, args ...any) {
+	if d.noted[key] {
+		return
+	}
+	line, known := 0, false
+	for section := key; section != "" && !known; section = parent(section) {
+		line, known = d.lines[section]
+	}
+	d.at(line, key, format, args...)
+}
+
+// parent cuts the last name or index off a path.
+func parent(key string) string {
+	return key[:max(strings.LastIndexByte(key, '.'), strings.LastIndexByte(key, '['), 0)]
+}
+
+// isNodeName tells whether a text can name a node: it stands in URLs, in Consul and in selectors.
+func isNodeName(name string) bool {
+	if len(name) == 0 || len(name) > 63 || name[0] == '-' || name[len(name)-1] == '-' {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func firstLabel(hostname string) string {
+	label, _, _ := strings.Cut(strings.ToLower(hostname), ".")
+	return label
+}
+
+// isDomain tells whether a text is a host or domain name in its ASCII form (RFC 1035 section 2.3.1, RFC 2181 section 11
+// for the underscore).
+func isDomain(name string) bool {
+	if len(name) == 0 || len(name) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(strings.ToLower(label)) {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}
