@@ -97,20 +97,14 @@ func LoadAggregator(path string) (*Aggregator, error) {
 // ParseAggregator reads the text of an aggregator.yaml; file is its name in problems.
 func ParseAggregator(file string, text []byte) (*Aggregator, error) {
 	c := DefaultAggregator()
-	d := decode(file, text, &c)
-	c.check(d)
-	if err := d.problems.sorted(); err != nil {
+	if err := decode(file, text, &c); err != nil {
 		return nil, err
 	}
 	return &c, nil
 }
 
 // Validate holds a configuration that was made in code against the rules that a file has to keep.
-func (c *Aggregator) Validate() error {
-	d := newDecoder("")
-	c.check(d)
-	return d.problems.sorted()
-}
+func (c *Aggregator) Validate() error { return validate(c) }
 
 // FromConsul tells whether the members come from Consul.
 func (c *Aggregator) FromConsul() bool {

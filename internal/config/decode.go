@@ -31,14 +31,30 @@ func newDecoder(file string) *decoder {
 	return &decoder{file: file, lines: map[string]int{}, noted: map[string]bool{}}
 }
 
-// decode reads text over the defaults in into.
-func decode(file string, text []byte, into any) *decoder {
+// configuration is one of the two files' structs.
+type configuration interface {
+	// check notes what the decoder can't see: values that don't go together, and texts with a form of their own.
+	check(*decoder)
+}
+
+// decode reads text over the defaults in into and checks the whole. Of a file that is not YAML, only that is said.
+func decode(file string, text []byte, into configuration) error {
 	d := newDecoder(file)
 	root, ok := d.parse(text)
 	if ok && root != nil {
 		d.value(root, reflect.ValueOf(into).Elem(), "", "")
 	}
-	return d
+	if ok {
+		into.check(d)
+	}
+	return d.problems.sorted()
+}
+
+// validate checks a configuration that was made in code.
+func validate(c configuration) error {
+	d := newDecoder("")
+	c.check(d)
+	return d.problems.sorted()
 }
 
 // parse gives the file's one document, nil when it has none.

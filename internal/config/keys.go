@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -47,7 +48,7 @@ func isText(t reflect.Type) bool {
 
 func typeName(t reflect.Type, tag reflect.StructTag) string {
 	if words := tag.Get("oneof"); words != "" {
-		words = strings.Join(strings.Fields(words), " or ")
+		words = either(strings.Fields(words))
 		if t.Kind() == reflect.Slice {
 			return "list of " + words
 		}
@@ -148,18 +149,19 @@ func (l fieldList) names() []string {
 	return names
 }
 
+// either lists words as a sentence does: a, b or c.
+func either(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
 // checkWord holds a text against the words of a oneof tag.
 func checkWord(value string, tag reflect.StructTag) error {
 	words := strings.Fields(tag.Get("oneof"))
-	for _, word := range words {
-		if word == value {
-			return nil
-		}
-	}
-	if words == nil {
+	if len(words) == 0 || slices.Contains(words, value) {
 		return nil
 	}
-	return fmt.Errorf("expected %s", strings.Join(words, " or "))
+	return fmt.Errorf("expected %s", either(words))
 }
 
 // checkBounds holds a value against the min and max tags, which are written as the value is.
@@ -170,6 +172,8 @@ func checkBounds(v reflect.Value, tag reflect.StructTag) error {
 		return fmt.Errorf("expected %s to %s", written(least), written(most))
 	case least.IsValid() && v.Int() < least.Int():
 		return fmt.Errorf("expected at least %s", written(least))
+	case most.IsValid() && v.Int() > most.Int():
+		return fmt.Errorf("expected at most %s", written(most))
 	}
 	return nil
 }

@@ -195,20 +195,14 @@ func LoadMilter(path string) (*Milter, error) {
 // ParseMilter reads the text of a milter.yaml; file is its name in problems.
 func ParseMilter(file string, text []byte) (*Milter, error) {
 	c := DefaultMilter()
-	d := decode(file, text, &c)
-	c.check(d)
-	if err := d.problems.sorted(); err != nil {
+	if err := decode(file, text, &c); err != nil {
 		return nil, err
 	}
 	return &c, nil
 }
 
 // Validate holds a configuration that was made in code against the rules that a file has to keep.
-func (c *Milter) Validate() error {
-	d := newDecoder("")
-	c.check(d)
-	return d.problems.sorted()
-}
+func (c *Milter) Validate() error { return validate(c) }
 
 // NodeName is the configured name, or the host name up to its first dot.
 func (c *Milter) NodeName(hostname string) (string, error) {

@@ -7,7 +7,6 @@ import (
 	"strings"
 )
 
-// check notes what the decoder can't see: values that don't go together, and texts with a form of their own.
 func (c *Milter) check(d *decoder) {
 	if c.Node.Name != "" && !isNodeName(c.Node.Name) {
 		d.wrong("node.name", "expected small letters, digits and hyphens, not %q: the name becomes a DKIM selector and a DNS label",
