@@ -4,13 +4,13 @@ import "time"
 
 // Aggregator is aggregator.yaml, the configuration of the fleet's web page and JSON API.
 type Aggregator struct {
-	HTTP    HTTP             `yaml:"http"`
-	Members Members          `yaml:"members"`
-	Client  Client           `yaml:"client"`
-	Access  Access           `yaml:"access"`
-	Status  Status           `yaml:"status"`
-	Consul  AggregatorConsul `yaml:"consul"`
-	Log     Log              `yaml:"log"`
+	HTTP    HTTP    `yaml:"http"`
+	Members Members `yaml:"members"`
+	Client  Client  `yaml:"client"`
+	Access  Access  `yaml:"access"`
+	Status  Status  `yaml:"status"`
+	Consul  Consul  `yaml:"consul"`
+	Log     Log     `yaml:"log"`
 }
 
 // HTTP is the listener of the pages and the JSON API.
@@ -54,12 +54,6 @@ type Access struct {
 	SessionLifetime Duration `yaml:"session_lifetime" min:"1m"`
 }
 
-// AggregatorConsul is the aggregator's part in Consul.
-type AggregatorConsul struct {
-	Consul
-	APIService string `yaml:"api_service"`
-}
-
 // DefaultAggregator is what holds where aggregator.yaml says nothing.
 func DefaultAggregator() Aggregator {
 	return Aggregator{
@@ -80,7 +74,7 @@ func DefaultAggregator() Aggregator {
 			SessionLifetime: Duration(7 * 24 * time.Hour),
 		},
 		Status: Status{Listen: "127.0.0.1:8528"},
-		Consul: AggregatorConsul{Consul: defaultConsul(), APIService: "postfleet-node"},
+		Consul: defaultConsul(),
 		Log:    defaultLog(),
 	}
 }

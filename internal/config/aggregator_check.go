@@ -17,9 +17,6 @@ func (c *Aggregator) check(d *decoder) {
 	}
 	c.Status.check(d)
 	c.Consul.check(d)
-	if !isNodeName(c.Consul.APIService) {
-		d.wrong("consul.api_service", "expected a service name of small letters, digits and hyphens, not %q", c.Consul.APIService)
-	}
 }
 
 func (h *HTTP) check(d *decoder) {

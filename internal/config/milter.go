@@ -106,13 +106,11 @@ type API struct {
 	CertFile     Path     `yaml:"cert_file"`
 	KeyFile      Path     `yaml:"key_file"`
 	CAFile       Path     `yaml:"ca_file"`
-	Clients      []string `yaml:"clients"`
 }
 
 // NodeConsul is the node daemon's part in Consul.
 type NodeConsul struct {
 	Consul
-	APIService  string   `yaml:"api_service"`
 	MailService string   `yaml:"mail_service"`
 	Deregister  Duration `yaml:"deregister_after" min:"1m"`
 }
@@ -170,12 +168,10 @@ func DefaultMilter() Milter {
 			CertFile:     "/etc/postfleet/tls/node.pem",
 			KeyFile:      "/etc/postfleet/tls/node.key",
 			CAFile:       "/etc/postfleet/tls/ca.pem",
-			Clients:      []string{"aggregator"},
 		},
 		Status: Status{Listen: "127.0.0.1:8526"},
 		Consul: NodeConsul{
 			Consul:      defaultConsul(),
-			APIService:  "postfleet-node",
 			MailService: "smtp-out",
 			Deregister:  72 * hour,
 		},

@@ -21,11 +21,8 @@ func (c *Milter) check(d *decoder) {
 	if c.Postfix.Log.Source == "file" && c.Postfix.Log.File == "" {
 		d.wrong("postfix.log.file", "expected the path of the log, since postfix.log.source is file")
 	}
-	for _, service := range []struct{ key, name string }{
-		{"consul.api_service", c.Consul.APIService}, {"consul.mail_service", c.Consul.MailService}} {
-		if !isNodeName(service.name) && (service.name != "" || service.key == "consul.api_service") {
-			d.wrong(service.key, "expected a service name of small letters, digits and hyphens, not %q", service.name)
-		}
+	if c.Consul.MailService != "" && !isNodeName(c.Consul.MailService) {
+		d.wrong("consul.mail_service", "%s, not %q", serviceName, c.Consul.MailService)
 	}
 	if c.Consul.Enabled && c.Status.Listen == "" {
 		d.wrong("status.listen", "expected an address: Consul's agent asks it whether the node is healthy")
@@ -143,8 +140,5 @@ func (a *API) check(d *decoder, consul bool) {
 		if !consul {
 			d.wrong("api.certificates", "expected consul.enabled: true with it")
 		}
-	}
-	if len(a.Clients) == 0 && a.Certificates != "off" {
-		d.wrong("api.clients", "expected the name of the aggregator's certificate at least")
 	}
 }

@@ -29,14 +29,30 @@ type Consul struct {
 	CertFile   Path     `yaml:"cert_file"`
 	KeyFile    Path     `yaml:"key_file"`
 	ServerName string   `yaml:"tls_server_name"`
-	Wait       Duration `yaml:"wait" min:"1s" max:"10m"`
+	Wait       Duration `yaml:"wait" min:"1s" max:"10m"` // of a blocking query
+
+	APIService        string `yaml:"api_service"`        // the node API's name
+	AggregatorService string `yaml:"aggregator_service"` // whose Connect identity may call it
 }
 
-func defaultConsul() Consul { return Consul{Wait: Duration(5 * time.Minute)} }
+func defaultConsul() Consul {
+	return Consul{Wait: Duration(5 * time.Minute), APIService: "postfleet-node", AggregatorService: "postfleet-aggregator"}
+}
+
+const serviceName = "expected a service name of small letters, digits and hyphens"
 
 func (c *Consul) check(d *decoder) {
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		d.wrong("consul.cert_file", "expected cert_file and key_file together")
+	}
+	for _, service := range []struct{ key, name string }{
+		{"consul.api_service", c.APIService}, {"consul.aggregator_service", c.AggregatorService}} {
+		if !isNodeName(service.name) {
+			d.wrong(service.key, "%s, not %q", serviceName, service.name)
+		}
+	}
+	if c.APIService == c.AggregatorService {
+		d.wrong("consul.aggregator_service", "expected another name than api_service")
 	}
 	address := c.Address
 	for _, scheme := range []string{"http://", "https://"} {
