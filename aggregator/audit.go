@@ -1,0 +1,111 @@
+package aggregator
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// Action is what the audit log tells about.
+type Action string
+
+// The actions that are written down.
+const (
+	ActionSignIn       Action = "sign_in"
+	ActionSignInFailed Action = "sign_in_failed"
+	ActionSignOut      Action = "sign_out"
+	ActionMessages     Action = "view_messages" // a list with its filters
+	ActionMessage      Action = "view_message"
+	ActionTranscript   Action = "view_transcript"
+	ActionExport       Action = "export"
+	ActionLive         Action = "watch_live"
+	ActionToken        Action = "token_use"
+	ActionTokenFailed  Action = "token_refused"
+	ActionRefused      Action = "refused" // a known user without the role
+)
+
+// Entry is one line of the audit log: who, from where, did what, when.
+type Entry struct {
+	Time    time.Time `json:"time"`
+	Action  Action    `json:"action"`
+	User    string    `json:"user,omitempty"`
+	Role    string    `json:"role,omitempty"`
+	Token   bool      `json:"token,omitempty"`
+	Address string    `json:"address"`
+	Request string    `json:"request,omitempty"` // request id
+	Node    string    `json:"node,omitempty"`
+	Message string    `json:"message,omitempty"` // message id
+	Query   string    `json:"query,omitempty"`
+	Note    string    `json:"note,omitempty"`
+}
+
+// auditLog appends entries to a file. It is opened anew for a rotated file on reopen.
+type auditLog struct {
+	path   string
+	log    *zap.Logger
+	failed prometheus.Counter
+
+	mu   sync.Mutex
+	file *os.File
+}
+
+func openAudit(path string, log *zap.Logger, failed prometheus.Counter) (*auditLog, error) {
+	a := &auditLog{path: path, log: log, failed: failed}
+	return a, a.reopen()
+}
+
+// reopen opens the file at the path again, for rotation by rename.
+func (a *auditLog) reopen() error {
+	file, err := os.OpenFile(a.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open audit log: %w", err)
+	}
+	a.mu.Lock()
+	old := a.file
+	a.file = file
+	a.mu.Unlock()
+	if old != nil {
+		_ = old.Close() // every entry was written through
+	}
+	return nil
+}
+
+// write appends an entry with one write call. A failure doesn't stop the request: it is logged, with the entry, and
+// counted.
+func (a *auditLog) write(e Entry) {
+	line, err := json.Marshal(e)
+	if err == nil {
+		a.mu.Lock()
+		_, err = a.file.Write(append(line, '\n'))
+		a.mu.Unlock()
+	}
+	if err != nil {
+		a.failed.Inc()
+		a.log.Error("audit entry not written", zap.Error(err), zap.String("path", a.path), zap.Any("entry", e))
+	}
+}
+
+func (a *auditLog) close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.file.Close()
+}
+
+// audit writes down what the user of this request does; e needs only Action and what it is about.
+func (s *Server) audit(r *http.Request, e Entry) {
+	user := userFrom(r.Context())
+	if e.User == "" {
+		e.User = user.Name
+	}
+	if user.Name != "" {
+		e.Role, e.Token = user.Role.String(), user.Token
+	}
+	e.Time, e.Address, e.Request = s.clock().UTC(), clientAddress(r), requestID(r.Context())
+	s.auditLog.write(e)
+}

@@ -1,0 +1,59 @@
+package aggregator
+
+import (
+	"net/http"
+
+	"github.com/gorilla/mux"
+
+	"github.com/postfleet/postfleet/aggregator/accounts"
+)
+
+// routeKind says how a route treats a request that it refuses, and what it is allowed to do.
+type routeKind int
+
+const (
+	page   routeKind = iota // HTML for a person: sends to the sign-in page, never cached
+	asset                   // a static file: no account needed, cached
+	api                     // JSON for programs: 401 and 403 as JSON, never cached; takes tokens
+	stream                  // server-sent events: like page or api, but no write deadline
+)
+
+// route is one line of the table that says who may ask what. A request that no route matches gets nothing.
+type route struct {
+	Name    string // unique; label of the metrics
+	Method  string // GET routes answer HEAD too
+	Path    string // gorilla/mux template, e.g. /messages/{node}/{id}
+	Prefix  bool   // Path is a prefix
+	Kind    routeKind
+	Role    accounts.Role // at least; Nobody: no account needed
+	Handler http.HandlerFunc
+}
+
+// routes are all of them: the only place that decides who gets what.
+func (s *Server) routes() []route {
+	var all []route
+	all = append(all, s.signInRoutes()...)
+	all = append(all, s.apiRoutes()...)
+	all = append(all, s.pageRoutes()...)
+	return all
+}
+
+func (s *Server) router() http.Handler {
+	router := mux.NewRouter().UseEncodedPath()
+	for _, one := range s.routes() {
+		var matcher *mux.Route
+		if one.Prefix {
+			matcher = router.PathPrefix(one.Path)
+		} else {
+			matcher = router.Path(one.Path)
+		}
+		methods := []string{one.Method}
+		if one.Method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
+		matcher.Methods(methods...).Name(one.Name).Handler(s.guard(one))
+	}
+	router.NotFoundHandler = s.refuse(http.StatusNotFound)
+	router.MethodNotAllowedHandler = s.refuse(http.StatusMethodNotAllowed)
+	return router
+}
