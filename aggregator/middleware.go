@@ -24,13 +24,19 @@ type access struct {
 	user    string
 }
 
-// handler is everything around the routes, outermost first.
-func (s *Server) handler() http.Handler {
+// handler is everything around the routes, outermost first. publicURL is how browsers see this site where a proxy is in
+// between; empty where none is.
+func (s *Server) handler(publicURL string) (http.Handler, error) {
 	origins := http.NewCrossOriginProtection()
+	if publicURL != "" {
+		if err := origins.AddTrustedOrigin(publicURL); err != nil {
+			return nil, fmt.Errorf("public URL: %w", err)
+		}
+	}
 	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, fleet.Errorf(fleet.CodeForbidden, "the request came from another site"))
 	}))
-	return s.identifyRequest(s.observe(s.secure(s.recoverPanic(origins.Handler(s.identifyUser(s.router()))))))
+	return s.identifyRequest(s.observe(s.secure(s.recoverPanic(origins.Handler(s.identifyUser(s.router())))))), nil
 }
 
 // identifyRequest gives the request an id, which the answer carries and every log line about it has.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,8 +23,10 @@ type Options struct {
 	Fleet Fleet // what there is to show
 
 	Listen         string         // HOST:PORT for browsers and the JSON API; port 0 is any free one
-	CertFile       string         // TLS certificate chain and key, PEM. Without them Listen must be a loopback
-	KeyFile        string         // address, or TrustedProxies name who does the TLS
+	CertFile       string         // TLS certificate chain and key, PEM; without them Listen must be a loopback
+	KeyFile        string         // address, or AllowPlain say that a proxy in front does TLS
+	AllowPlain     bool           // plain HTTP on any address
+	PublicURL      string         // https://HOST of a proxy in front; empty when browsers come straight here
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	MetricsListen  string         // loopback HOST:PORT for /metrics and /healthz; empty for none
 
@@ -72,6 +75,7 @@ type Server struct {
 	throttle *throttle
 	auditLog *auditLog
 	metrics  *metrics
+	pages    *pages
 	cert     *certificate // nil without TLS
 
 	listener        net.Listener
@@ -104,14 +108,17 @@ func New(o Options) (_ *Server, err error) {
 		if s.cert, err = loadCertificate(o.CertFile, o.KeyFile, o.Log); err != nil {
 			return nil, err
 		}
-	} else if len(o.TrustedProxies) == 0 {
+	} else if !o.AllowPlain {
 		if err := loopbackOnly("listener without TLS", o.Listen); err != nil {
-			return nil, fmt.Errorf("%w: set a certificate, or name the trusted proxies that do the TLS", err)
+			return nil, fmt.Errorf("%w: set a certificate, or allow plain HTTP where a proxy does TLS", err)
 		}
 	}
 	s.sessions = newSessions(cmp.Or(o.SessionIdle, DefaultSessionIdle), cmp.Or(o.SessionLifetime, DefaultSessionLifetime),
-		s.cert != nil || len(o.TrustedProxies) > 0)
+		s.cert != nil || strings.HasPrefix(o.PublicURL, "https:"))
 	s.metrics = newMetrics(o.Registry, func() float64 { return float64(s.sessions.count()) })
+	if s.pages, err = newPages(); err != nil {
+		return nil, err
+	}
 	if s.auditLog, err = openAudit(o.AuditFile, o.Log, s.metrics.auditFailed); err != nil {
 		return nil, err
 	}
@@ -123,9 +130,16 @@ func New(o Options) (_ *Server, err error) {
 			return nil, fmt.Errorf("aggregator metrics: %w", err)
 		}
 	}
+	if s.pages, err = newPages(o.Log.Named("pages")); err != nil {
+		return nil, err
+	}
+	handler, err := s.handler(o.PublicURL)
+	if err != nil {
+		return nil, err
+	}
 	s.streams, s.endStreams = context.WithCancel(context.Background())
 	s.http = &http.Server{
-		Handler:           s.handler(),
+		Handler:           handler,
 		ReadHeaderTimeout: readTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -158,6 +172,8 @@ func (s *Server) abandon() {
 		_ = s.listener.Close()
 	}
 }
+
+func (s *Server) now() time.Time { return s.clock() }
 
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
