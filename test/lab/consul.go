@@ -1,0 +1,139 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Consul is an agent, and a server unless it joins one.
+type Consul struct {
+	HTTP string // HOST:PORT of its HTTP API
+	DNS  string // HOST:PORT
+	Dir  string // its data
+
+	*Process
+	lab  *Lab
+	name string
+	args []string
+	serf string
+}
+
+// ConsulOptions describe an agent.
+type ConsulOptions struct {
+	Name   string
+	Join   *Consul // the server to be a client of; nil makes a server
+	Config map[string]any
+}
+
+// ConsulBinary finds a Consul binary: the one on PATH, or the one that `make consul` built into the user's cache.
+func ConsulBinary() (string, error) {
+	if path, err := exec.LookPath("consul"); err == nil {
+		return path, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(cache, "postfleet", "tools", "consul")
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("find consul: not on PATH and not built (make consul): %w", err)
+	}
+	return path, nil
+}
+
+// StartConsul runs an agent and waits until the cluster has a leader.
+func (l *Lab) StartConsul(ctx context.Context, opts ConsulOptions) (*Consul, error) {
+	ports := map[string]int{"grpc": -1, "grpc_tls": -1, "https": -1}
+	for _, name := range []string{"http", "dns", "serf_lan", "serf_wan", "server"} {
+		port, err := FreePort("127.0.0.1")
+		if err != nil {
+			return nil, err
+		}
+		ports[name] = port
+	}
+	dir, err := l.Mkdir("consul-" + opts.Name)
+	if err != nil {
+		return nil, err
+	}
+	address := func(port string) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[port])) }
+	c := &Consul{HTTP: address("http"), DNS: address("dns"), serf: address("serf_lan"), Dir: filepath.Join(dir, "data"),
+		lab: l, name: "consul-" + opts.Name}
+	config := map[string]any{
+		"node_name": opts.Name, "data_dir": c.Dir, "bind_addr": "127.0.0.1", "client_addr": "127.0.0.1", "ports": ports,
+		"disable_update_check": true, "leave_on_terminate": false, "skip_leave_on_interrupt": true,
+		"performance": map[string]any{"raft_multiplier": 1}, "log_level": "info",
+	}
+	if opts.Join == nil {
+		config["server"], config["bootstrap_expect"] = true, 1
+		config["connect"] = map[string]any{"enabled": true}
+	} else {
+		config["retry_join"] = []string{opts.Join.serf}
+		config["retry_interval"] = "1s"
+	}
+	for key, value := range opts.Config {
+		config[key] = value
+	}
+	content, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	path, err := l.WriteFile(filepath.Join("consul-"+opts.Name, "config.json"), content, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	c.args = []string{"agent", "-config-file", path}
+	return c, c.Start(ctx)
+}
+
+// Start runs the agent, again after Stop or Kill, at the same addresses and on the same data.
+func (c *Consul) Start(ctx context.Context) error {
+	binary, err := ConsulBinary()
+	if err != nil {
+		return err
+	}
+	if c.Process, err = c.lab.Start(c.name, binary, c.args...); err != nil {
+		return err
+	}
+	return c.Ready(ctx, c.hasLeader)
+}
+
+// Forget removes the agent's data; it must not run.
+func (c *Consul) Forget() error { return os.RemoveAll(c.Dir) }
+
+func (c *Consul) hasLeader(ctx context.Context) error {
+	var leader string
+	if err := getJSON(ctx, &http.Client{Timeout: 2 * time.Second}, "http://"+c.HTTP+"/v1/status/leader", &leader); err != nil {
+		return err
+	}
+	if leader == "" {
+		return fmt.Errorf("no leader yet")
+	}
+	return nil
+}
+
+func getJSON(ctx context.Context, client *http.Client, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", url, resp.Status)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("GET %s: %w", url, err)
+	}
+	return nil
+}

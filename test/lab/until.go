@@ -1,0 +1,68 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"time"
+)
+
+// pollEvery is how often Until asks.
+const pollEvery = 20 * time.Millisecond
+
+// Until calls check until it answers nil. When ctx ends first the error has both the reason for that and check's last one.
+func Until(ctx context.Context, check func(context.Context) error) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		case <-tick.C:
+		}
+	}
+}
+
+// Listens is a check for Until: somebody accepts connections at a TCP address or unix socket.
+func Listens(network, address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+}
+
+// Ports are taken from below Linux's ephemeral range (ip_local_port_range begins at 32768), so that no outgoing
+// connection takes one between its choice and its use.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+)
+
+// FreePort finds a TCP port that nobody uses at an address.
+func FreePort(host string) (int, error) {
+	var err error
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
+			return port, listener.Close()
+		}
+	}
+	return 0, fmt.Errorf("find a free port at %s: %w", host, err)
+}
+
+// FreeAddr is host with a free port.
+func FreeAddr(host string) (string, error) {
+	port, err := FreePort(host)
+	return net.JoinHostPort(host, strconv.Itoa(port)), err
+}
