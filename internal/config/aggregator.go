@@ -39,7 +39,7 @@ type StaticMember struct {
 // Client is how the aggregator asks the nodes.
 type Client struct {
 	Certificates string   `yaml:"certificates" oneof:"auto files consul"`
-	CertFile     Path     `yaml:"cert_file"`
+	CertFile     Path     `yaml:"cert_file"` // {host} is the host name up to its first dot
 	KeyFile      Path     `yaml:"key_file"`
 	CAFile       Path     `yaml:"ca_file"`
 	Timeout      Duration `yaml:"timeout" min:"100ms" max:"2m"`
@@ -54,6 +54,11 @@ type Access struct {
 	SessionLifetime Duration `yaml:"session_lifetime" min:"1m"`
 }
 
+// LocalStatus is the listener of the aggregator's /healthz and /metrics, for this host alone.
+type LocalStatus struct {
+	Listen HostPort `yaml:"listen"` // empty: none
+}
+
 // DefaultAggregator is what holds where aggregator.yaml says nothing.
 func DefaultAggregator() Aggregator {
 	return Aggregator{
@@ -61,8 +66,8 @@ func DefaultAggregator() Aggregator {
 		Members: Members{Source: "auto"},
 		Client: Client{
 			Certificates: "auto",
-			CertFile:     "/etc/postfleet/tls/aggregator.pem",
-			KeyFile:      "/etc/postfleet/tls/aggregator.key",
+			CertFile:     "/etc/postfleet/tls/aggregator-{host}.pem",
+			KeyFile:      "/etc/postfleet/tls/aggregator-{host}.key",
 			CAFile:       "/etc/postfleet/tls/ca.pem",
 			Timeout:      Duration(5 * time.Second),
 		},
@@ -70,10 +75,10 @@ func DefaultAggregator() Aggregator {
 			UsersFile:       "/etc/postfleet/users",
 			TokensFile:      "/etc/postfleet/tokens",
 			AuditFile:       "/var/log/postfleet/audit.log",
-			SessionIdle:     Duration(12 * time.Hour),
-			SessionLifetime: Duration(7 * 24 * time.Hour),
+			SessionIdle:     Duration(4 * time.Hour),
+			SessionLifetime: Duration(24 * time.Hour),
 		},
-		Status: Status{Listen: "127.0.0.1:8528"},
+		Status: LocalStatus{Listen: "127.0.0.1:8528"},
 		Consul: defaultConsul(),
 		Log:    defaultLog(),
 	}

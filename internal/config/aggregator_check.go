@@ -15,7 +15,9 @@ func (c *Aggregator) check(d *decoder) {
 	if c.Access.SessionIdle > c.Access.SessionLifetime {
 		d.wrong("access.session_idle", "expected at most session_lifetime (%s), not %s", c.Access.SessionLifetime, c.Access.SessionIdle)
 	}
-	c.Status.check(d)
+	if c.Status.Listen != "" && !c.Status.Listen.Loopback() {
+		d.wrong("status.listen", "expected a loopback address, not %q", c.Status.Listen)
+	}
 	c.Consul.check(d)
 }
 

@@ -103,7 +103,7 @@ type API struct {
 	Listen       HostPort `yaml:"listen"`
 	Address      HostPort `yaml:"address"` // where the aggregator reaches it; empty: the host name and Listen's port
 	Certificates string   `yaml:"certificates" oneof:"auto files consul off"`
-	CertFile     Path     `yaml:"cert_file"`
+	CertFile     Path     `yaml:"cert_file"` // {node} is the node's name, as postfleet pki names its files
 	KeyFile      Path     `yaml:"key_file"`
 	CAFile       Path     `yaml:"ca_file"`
 }
@@ -165,8 +165,8 @@ func DefaultMilter() Milter {
 		API: API{
 			Listen:       ":8525",
 			Certificates: "auto",
-			CertFile:     "/etc/postfleet/tls/node.pem",
-			KeyFile:      "/etc/postfleet/tls/node.key",
+			CertFile:     "/etc/postfleet/tls/node-{node}.pem",
+			KeyFile:      "/etc/postfleet/tls/node-{node}.key",
 			CAFile:       "/etc/postfleet/tls/ca.pem",
 		},
 		Status: Status{Listen: "127.0.0.1:8526"},
@@ -204,7 +204,7 @@ func (c *Milter) Validate() error { return validate(c) }
 func (c *Milter) NodeName(hostname string) (string, error) {
 	name := c.Node.Name
 	if name == "" {
-		name = firstLabel(hostname)
+		name = FirstLabel(hostname)
 	}
 	if !isNodeName(name) {
 		return "", fmt.Errorf("host name %q gives no node name: set node.name", hostname)

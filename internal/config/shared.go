@@ -13,7 +13,7 @@ type Log struct {
 
 func defaultLog() Log { return Log{Level: "info", Format: "json"} }
 
-// Status is the listener of /healthz and /metrics.
+// Status is the listener of the node's /healthz and /metrics.
 type Status struct {
 	Listen      HostPort `yaml:"listen"` // empty: none
 	AllowRemote bool     `yaml:"allow_remote"`
@@ -103,7 +103,13 @@ func isNodeName(name string) bool {
 	return true
 }
 
-func firstLabel(hostname string) string {
+// Expand puts a name in the place of {node} or {host} in a path.
+func (p Path) Expand(name string) string {
+	return strings.NewReplacer("{node}", name, "{host}", name).Replace(string(p))
+}
+
+// FirstLabel is the host name up to its first dot, in lower case.
+func FirstLabel(hostname string) string {
 	label, _, _ := strings.Cut(strings.ToLower(hostname), ".")
 	return label
 }
