@@ -4,13 +4,13 @@ import "time"
 
 // Aggregator is aggregator.yaml, the configuration of the fleet's web page and JSON API.
 type Aggregator struct {
-	HTTP    HTTP    `yaml:"http"`
-	Members Members `yaml:"members"`
-	Client  Client  `yaml:"client"`
-	Access  Access  `yaml:"access"`
-	Status  Status  `yaml:"status"`
-	Consul  Consul  `yaml:"consul"`
-	Log     Log     `yaml:"log"`
+	HTTP    HTTP        `yaml:"http"`
+	Members Members     `yaml:"members"`
+	Client  Client      `yaml:"client"`
+	Access  Access      `yaml:"access"`
+	Status  LocalStatus `yaml:"status"`
+	Consul  Consul      `yaml:"consul"`
+	Log     Log         `yaml:"log"`
 }
 
 // HTTP is the listener of the pages and the JSON API.
