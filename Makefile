@@ -1,0 +1,94 @@
+# postfleet. `make demo` shows it, `make check` is the inner loop, `make test` is everything.
+# Nothing is built or cached inside the checkout but bin/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+GO ?= go
+export CGO_ENABLED ?= 0
+export CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/postfleet
+TOOLS := $(CACHE)/tools
+# Named by its version and the compiler's: it refuses code that is newer than the Go that built it.
+LINT := $(TOOLS)/golangci-lint-$(shell sed -n 's|.*golangci/golangci-lint/v2 \(v[0-9.]*\).*|\1|p' test/tools/lint/go.mod)-$(shell $(GO) env GOVERSION)
+# A Consul server on PATH is used as it is (see test/lab).
+CONSUL_BIN := $(or $(shell command -v consul),$(TOOLS)/consul)
+
+VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null | sed 's/^v//' | grep . || echo 0.0.0-dev)
+# The same source gives the same bytes: no paths, no build id, no VCS stamp.
+BUILD := -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
+TOOL_BUILD := $(GO) build -trimpath -buildvcs=false -ldflags '-s -w'
+
+FUZZTIME ?= 10m
+
+.PHONY: build
+build: ## build bin/postfleet
+	$(GO) build $(BUILD) -o bin/postfleet ./cmd/postfleet
+
+.PHONY: check
+check: build vet lint ## the inner loop: build, vet, lint, unit tests
+	$(GO) test $$(scripts/packages unit)
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: $(LINT) ## golangci-lint, at the version of test/tools/lint
+	$(LINT) run ./...
+
+.PHONY: test
+test: deps $(LINT) $(CONSUL_BIN) build ## every test there is, with its own set-up
+	LINT=$(LINT) scripts/test
+
+.PHONY: race
+race: ## unit tests with the race detector
+	CGO_ENABLED=1 $(GO) test -race $$(scripts/packages unit)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10m)
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: acceptance
+acceptance: $(CONSUL_BIN) build ## real Postfix, Consul, nodes and aggregator
+	$(GO) test -count=1 -timeout 20m ./test/acceptance/...
+
+.PHONY: browser
+browser: build ## the pages in Chromium
+	$(GO) test -count=1 -timeout 15m ./test/browser/...
+
+.PHONY: demo
+demo: demo-deps build $(if $(CONSUL),$(CONSUL_BIN)) ## three Postfix nodes and the page, until Ctrl-C; CONSUL=1 with a Consul server
+	$(GO) build -buildvcs=false -o bin/demo ./test/demo
+	exec bin/demo -postfleet bin/postfleet $(if $(CONSUL),-consul) $(DEMOFLAGS)
+
+.PHONY: bench-quick
+bench-quick: bench-deps build ## ratios to bare Postfix, OpenDKIM and rspamd, in under 5 minutes
+	$(GO) run -buildvcs=false ./bench -postfleet bin/postfleet
+
+.PHONY: deps demo-deps bench-deps
+deps: ## Debian packages that the tests need
+	scripts/apt-install postfix opendkim opendkim-tools python3-dkim chromium gcc libc6-dev ca-certificates
+demo-deps:
+	scripts/apt-install postfix ca-certificates
+bench-deps:
+	scripts/apt-install postfix opendkim opendkim-tools rspamd
+
+.PHONY: consul
+consul: $(CONSUL_BIN) ## a Consul server for the tests, built once into the cache
+$(TOOLS)/consul:
+	@echo "building a Consul server for the tests: four to five minutes, once"
+	mkdir -p $(TOOLS)
+	cd test/tools/consul && CGO_ENABLED=0 $(TOOL_BUILD) -o $@ github.com/hashicorp/consul
+
+$(LINT):
+	mkdir -p $(TOOLS)
+	cd test/tools/lint && CGO_ENABLED=0 $(TOOL_BUILD) -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: clean
+clean: ## remove what make build made; the cache of tools stays
+	rm -rf bin
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | column -t -s $$'\t'
