@@ -1,0 +1,191 @@
+package dkim
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"hash"
+)
+
+var crlf = []byte("\r\n")
+
+// body hashes a message body in one pass: it breaks lines as Postfix's SMTP client will, canonicalises them (RFC 6376
+// sections 3.4.3 and 3.4.4) and feeds the hash, holding no more than a few kilobytes. Chunks may be cut anywhere.
+//
+// Lines that the canonicalisation leaves alone, nearly all of a mail, go straight from the chunk to the hash, many at a time;
+// only the others are worked through byte by byte.
+type body struct {
+	hash    hash.Hash
+	relaxed bool
+	limit   int // see Options.LineLimit; 0: none
+
+	room    int  // bytes that the line still takes before Postfix breaks it
+	blank   int  // line ends held back: those at the end of the body don't count
+	content bool // the line has bytes that were hashed or are in out
+	space   bool // relaxed: white space was seen that counts only if more follows
+	cr      bool // the last byte was a CR, which may be half a line end
+	any     bool // something was hashed
+	out     []byte
+}
+
+// outSize is when canonicalised bytes go to the hash.
+const outSize = 2048
+
+func newBody(relaxed bool, limit int) *body {
+	return &body{hash: sha256.New(), relaxed: relaxed, limit: limit, room: limit, out: make([]byte, 0, outSize+len(crlf))}
+}
+
+// Write takes the next chunk.
+func (b *body) Write(chunk []byte) {
+	for len(chunk) > 0 {
+		if b.atLineStart() {
+			if n := b.clean(chunk); n > 0 {
+				chunk = chunk[n:]
+				continue
+			}
+		}
+		end := bytes.IndexByte(chunk, '\n') + 1
+		if end == 0 {
+			end = len(chunk)
+		}
+		for _, c := range chunk[:end] {
+			b.put(c)
+		}
+		chunk = chunk[end:]
+	}
+}
+
+func (b *body) atLineStart() bool { return !b.content && !b.space && !b.cr && b.room == b.limit }
+
+// clean hashes the lines at the chunk's start that need no change, and gives their length.
+func (b *body) clean(chunk []byte) int {
+	at, hashed := 0, 0 // hashed: up to here, empty lines that follow are held back
+	blank := 0
+	for {
+		n := bytes.IndexByte(chunk[at:], '\n')
+		if n < 1 || chunk[at+n-1] != '\r' {
+			break
+		}
+		line := chunk[at : at+n-1]
+		if len(line) == 0 {
+			at += len(crlf)
+			blank++
+			continue
+		}
+		if b.limit > 0 && len(line) > b.limit || bytes.IndexByte(line, '\r') >= 0 || b.relaxed && squeezable(line) {
+			break
+		}
+		at += n + 1
+		hashed, blank = at, 0
+	}
+	if hashed > 0 {
+		b.flushBlank()
+		b.flush()
+		b.hash.Write(chunk[:hashed])
+		b.any = true
+	}
+	b.blank += blank
+	return at
+}
+
+// squeezable tells whether relaxed canonicalisation changes a line: tabs, runs of spaces, space at its end.
+func squeezable(line []byte) bool {
+	return line[len(line)-1] == ' ' || bytes.IndexByte(line, '\t') >= 0 || bytes.Contains(line, doubleSpace)
+}
+
+var doubleSpace = []byte("  ")
+
+// put takes one byte. A LF alone ends a line, since Postfix sends it as CR LF; a CR alone is text, since Postfix that still
+// lets it in (cleanup_replace_stray_cr_lf) sends it as it is.
+func (b *body) put(c byte) {
+	if b.cr {
+		b.cr = false
+		if c == '\n' {
+			b.endLine()
+			return
+		}
+		b.text('\r')
+	}
+	switch c {
+	case '\r':
+		b.cr = true
+	case '\n':
+		b.endLine()
+	default:
+		b.text(c)
+	}
+}
+
+// text takes a byte of a line, behind the CR LF SPACE with which Postfix breaks a line that is too long
+// (smtp_line_length_limit in postconf(5); smtp_text_out in smtp_proto.c breaks it only when more follows).
+func (b *body) text(c byte) {
+	if b.limit > 0 {
+		if b.room == 0 {
+			b.endLine()
+			b.canonical(' ')
+			b.room--
+		}
+		b.room--
+	}
+	b.canonical(c)
+}
+
+func (b *body) canonical(c byte) {
+	if b.relaxed && (c == ' ' || c == '\t') {
+		b.space = true
+		return
+	}
+	b.flushBlank()
+	if b.space {
+		b.space = false
+		b.out = append(b.out, ' ')
+	}
+	b.content = true
+	b.out = append(b.out, c)
+	if len(b.out) >= outSize {
+		b.flush()
+	}
+}
+
+func (b *body) endLine() {
+	if b.content {
+		b.out = append(b.out, crlf...)
+	} else {
+		b.blank++
+	}
+	b.content, b.space, b.room = false, false, b.limit
+}
+
+// flushBlank hashes the empty lines that were held back, now that something follows them.
+func (b *body) flushBlank() {
+	for ; b.blank > 0; b.blank-- {
+		b.out = append(b.out, crlf...)
+		if len(b.out) >= outSize {
+			b.flush()
+		}
+	}
+}
+
+func (b *body) flush() {
+	if len(b.out) > 0 {
+		b.hash.Write(b.out)
+		b.out = b.out[:0]
+		b.any = true
+	}
+}
+
+// close ends the body and gives its hash. A last line without an end gets one, as Postfix gives it one; an empty body is a
+// line end under simple and nothing under relaxed.
+func (b *body) close() []byte {
+	if b.cr {
+		b.cr = false
+		b.text('\r')
+	}
+	if b.content {
+		b.endLine()
+	}
+	b.flush()
+	if !b.any && !b.relaxed {
+		b.hash.Write(crlf)
+	}
+	return b.hash.Sum(nil)
+}
