@@ -130,7 +130,7 @@ func New(o Options) (_ *Server, err error) {
 			return nil, fmt.Errorf("aggregator metrics: %w", err)
 		}
 	}
-	if s.pages, err = newPages(o.Log.Named("pages")); err != nil {
+	if s.pages, err = newPages(); err != nil {
 		return nil, err
 	}
 	handler, err := s.handler(o.PublicURL)

@@ -1,0 +1,152 @@
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// reply is what one node answered.
+type reply[T any] struct {
+	peer  peer
+	value T
+	err   error
+	took  time.Duration
+}
+
+// ask puts one question to one node, which has the time within for its answer.
+func ask[T any](ctx context.Context, f *Fanout, to peer, what string, within time.Duration,
+	question func(context.Context, Node) (T, error)) reply[T] {
+	asked, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	began := time.Now()
+	value, err := question(asked, to.client.Node)
+	r := reply[T]{peer: to, value: value, err: err, took: time.Since(began)}
+	if err != nil && asked.Err() == context.DeadlineExceeded && ctx.Err() == nil {
+		r.err = fleet.Errorf(fleet.CodeUnavailable, "no answer within %v", f.deadline)
+	}
+	f.metrics.answered(to.Name, what, r.err, r.took)
+	if r.err != nil && ctx.Err() == nil && fleet.CodeOf(r.err) != fleet.CodeNotFound {
+		f.log.Warn("node did not answer", zap.String("node", to.Name), zap.String("asked", what), zap.Duration("took", r.took),
+			zap.Error(err))
+	}
+	return r
+}
+
+// askAll puts one question to several nodes at once, and waits for all of them: no longer than the deadline.
+func askAll[T any](ctx context.Context, f *Fanout, to []peer, what string, question func(context.Context, Node) (T, error)) []reply[T] {
+	replies := make([]reply[T], len(to))
+	var all sync.WaitGroup
+	for i := range to {
+		all.Go(func() { replies[i] = ask(ctx, f, to[i], what, f.deadline, question) })
+	}
+	all.Wait()
+	return replies
+}
+
+// answer is the reply as the person at the page sees it.
+func (r *reply[T]) answer() Answer { return answerOf(r.peer, r.err, r.took) }
+
+func answerOf(from peer, err error, took time.Duration) Answer {
+	a := Answer{Node: from.Name, Took: took}
+	if err == nil {
+		return a
+	}
+	a.Error = words(err)
+	if !from.Healthy && from.Reason != "" {
+		a.Error += fmt.Sprintf(" (not healthy: %s)", from.Reason)
+	}
+	return a
+}
+
+// words are an error for the person at the page: the node's own message, or why it could not be asked, without the
+// address of the question.
+func words(err error) string {
+	var own *fleet.Error
+	if errors.As(err, &own) {
+		return own.Error()
+	}
+	var asking *url.Error
+	if errors.As(err, &asking) {
+		err = asking.Err
+	}
+	return clip(err.Error(), 300)
+}
+
+// unanswered is a node's failure as the error of the whole request: what the node itself said, or that it is away.
+func (r *reply[T]) unanswered() error {
+	var own *fleet.Error
+	if errors.As(r.err, &own) && own.Code != fleet.CodeUnavailable {
+		return own
+	}
+	return fleet.Errorf(fleet.CodeUnavailable, "node %s: %s", r.peer.Name, r.answer().Error)
+}
+
+// Message fetches one message from its node.
+func (f *Fanout) Message(ctx context.Context, node string, id fleet.MessageID) (*fleet.Message, Answer, error) {
+	r, err := askOne(ctx, f, node, "message", func(ctx context.Context, n Node) (*fleet.Message, error) { return n.Message(ctx, id) })
+	if err != nil {
+		return nil, r.answer(), err
+	}
+	r.value.Node = node
+	return r.value, r.answer(), nil
+}
+
+// Transcripts fetches a message's conversations from its node.
+func (f *Fanout) Transcripts(ctx context.Context, node string, id fleet.MessageID) ([]fleet.Transcript, Answer, error) {
+	r, err := askOne(ctx, f, node, "transcripts",
+		func(ctx context.Context, n Node) ([]fleet.Transcript, error) { return n.Transcripts(ctx, id) })
+	return r.value, r.answer(), err
+}
+
+func askOne[T any](ctx context.Context, f *Fanout, node, what string,
+	question func(context.Context, Node) (T, error)) (reply[T], error) {
+	to, err := f.only(node)
+	if err != nil {
+		return reply[T]{peer: peer{Member: fleet.Member{Name: node}}, err: err}, err
+	}
+	r := ask(ctx, f, to, what, f.deadline, question)
+	switch {
+	case r.err == nil:
+		return r, nil
+	case ctx.Err() != nil:
+		return r, ctx.Err()
+	}
+	return r, r.unanswered()
+}
+
+// Stats adds up the figures of all nodes that answer.
+func (f *Fanout) Stats(ctx context.Context, q fleet.StatsQuery) (*FleetStats, error) {
+	if err := q.Validate(); err != nil {
+		return nil, err
+	}
+	sum := &FleetStats{ByNode: map[string]*fleet.Stats{}, Nodes: []Answer{}}
+	sum.Fleet = fleet.Stats{Since: q.Since, Until: q.Until, Steps: make([]fleet.Step, q.Steps)}
+	width := q.Until.Sub(q.Since) / time.Duration(q.Steps)
+	for i := range sum.Fleet.Steps {
+		sum.Fleet.Steps[i].Start = q.Since.Add(time.Duration(i) * width)
+	}
+	replies := askAll(ctx, f, f.peers(), "stats", func(ctx context.Context, n Node) (*fleet.Stats, error) { return n.Stats(ctx, q) })
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for i := range replies {
+		r := &replies[i]
+		if r.err == nil && len(r.value.Steps) != q.Steps {
+			r.err = fleet.Errorf(fleet.CodeUnsupported, "answered %d steps, not %d", len(r.value.Steps), q.Steps)
+		}
+		sum.Nodes = append(sum.Nodes, r.answer())
+		if r.err == nil {
+			sum.ByNode[r.peer.Name] = r.value
+			sum.Fleet.Add(r.value)
+		}
+	}
+	return sum, nil
+}

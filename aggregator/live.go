@@ -1,0 +1,184 @@
+package aggregator
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// Settings of the live streams.
+const (
+	liveBuffer      = 256                    // changes that wait for a slow reader
+	liveMembers     = time.Second            // between looks at who is a member
+	livePatience    = 500 * time.Millisecond // before a node is followed again, doubled each time up to
+	liveMaxPatience = 15 * time.Second
+)
+
+// live follows the events of every member while anybody listens, once for all listeners.
+type live struct {
+	fan     *Fanout
+	dropped atomic.Int64
+
+	mu          sync.Mutex
+	subscribers map[*subscriber]struct{}
+	stop        context.CancelFunc // ends the following; nil while nobody listens
+	running     sync.WaitGroup
+	closed      bool
+}
+
+// subscriber is one listener.
+type subscriber struct {
+	query   fleet.Query
+	changes chan fleet.Change
+}
+
+func newLive(f *Fanout) *live { return &live{fan: f, subscribers: map[*subscriber]struct{}{}} }
+
+func (l *live) subscriberCount() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.subscribers)
+}
+
+// Subscribe delivers the changes that match q until ctx ends, and then closes the channel. A reader that is too slow
+// loses the oldest.
+func (f *Fanout) Subscribe(ctx context.Context, q fleet.Query) <-chan fleet.Change {
+	return f.live.subscribe(ctx, q)
+}
+
+func (l *live) subscribe(ctx context.Context, q fleet.Query) <-chan fleet.Change {
+	s := &subscriber{query: q, changes: make(chan fleet.Change, liveBuffer)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		close(s.changes)
+		return s.changes
+	}
+	l.subscribers[s] = struct{}{}
+	if l.stop == nil {
+		following, stop := context.WithCancel(context.Background())
+		l.stop = stop
+		l.running.Go(func() { l.follow(following) })
+	}
+	context.AfterFunc(ctx, func() { l.leave(s) })
+	return s.changes
+}
+
+func (l *live) leave(s *subscriber) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, there := l.subscribers[s]; !there {
+		return
+	}
+	delete(l.subscribers, s)
+	close(s.changes)
+	if len(l.subscribers) == 0 {
+		l.stop()
+		l.stop = nil
+	}
+}
+
+// close ends all streams and waits for them.
+func (l *live) close() {
+	l.mu.Lock()
+	l.closed = true
+	var all []*subscriber
+	for s := range l.subscribers {
+		all = append(all, s)
+	}
+	l.mu.Unlock()
+	for _, s := range all {
+		l.leave(s)
+	}
+	l.running.Wait()
+}
+
+// follow keeps one stream a member going, as members come and go, until ctx ends.
+func (l *live) follow(ctx context.Context) {
+	streams := map[*client]context.CancelFunc{}
+	var all sync.WaitGroup
+	defer all.Wait()
+	look := time.NewTicker(liveMembers)
+	defer look.Stop()
+	for ctx.Err() == nil {
+		there := map[*client]bool{}
+		for _, one := range l.fan.peers() {
+			there[one.client] = true
+			if streams[one.client] == nil {
+				following, stop := context.WithCancel(ctx)
+				streams[one.client] = stop
+				all.Go(func() { l.stream(following, one) })
+			}
+		}
+		for client, stop := range streams {
+			if !there[client] {
+				stop()
+				delete(streams, client)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-look.C:
+		}
+	}
+	for _, stop := range streams {
+		stop()
+	}
+}
+
+// stream follows one node until ctx ends, beginning again whenever the stream breaks: soon after one that held for a
+// while, ever later after one that didn't.
+func (l *live) stream(ctx context.Context, of peer) {
+	wait := livePatience
+	for {
+		began := time.Now()
+		err := of.Events(ctx, func(change fleet.Change) {
+			change.Message.Node = of.Name
+			l.publish(change)
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > liveMaxPatience {
+			wait = livePatience
+		}
+		l.fan.metrics.breaks.WithLabelValues(of.Name).Inc()
+		l.fan.log.Warn("live events of a node broke off", zap.String("node", of.Name), zap.Duration("again_in", wait), zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait/2 + rand.N(wait)):
+		}
+		wait = min(2*wait, liveMaxPatience)
+	}
+}
+
+// publish gives a change to every listener whose query it matches, in the place of the oldest where the listener's buffer
+// is full.
+func (l *live) publish(change fleet.Change) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s := range l.subscribers {
+		if !s.query.Match(&change.Message) {
+			continue
+		}
+		for delivered := false; !delivered; {
+			select {
+			case s.changes <- change:
+				delivered = true
+			default:
+				select {
+				case <-s.changes:
+					l.dropped.Add(1)
+				default: // the listener took one in between
+				}
+			}
+		}
+	}
+}
