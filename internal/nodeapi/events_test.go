@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -128,4 +129,29 @@ type subscribed struct {
 func (s subscribed) Subscribe(ctx context.Context) <-chan fleet.Change {
 	s.began <- ctx
 	return nil
+}
+
+func TestStreamOutlivesTheWriteTimeout(t *testing.T) {
+	const timeout = 50 * time.Millisecond
+	changes := make(chan fleet.Change)
+	server := httptest.NewUnstartedServer(newTestHandler(t, Options{Store: &fakeStore{changes: changes}, Heartbeat: 5 * time.Millisecond}))
+	server.Config.WriteTimeout = timeout
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	began := time.Now()
+	go func() {
+		<-time.After(4 * timeout) // the subject of the test is that this long a pause does no harm
+		changes <- fleet.Change{Message: fleet.Message{ID: 7}}
+		close(changes)
+	}()
+	client, err := NewClient(ClientOptions{Node: "mx1", Base: server.URL, TLS: trusting(server)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	seen := 0
+	_ = client.Events(deadline(t), func(fleet.Change) { seen++ })
+	if seen != 1 || time.Since(began) < 4*timeout {
+		t.Errorf("%d changes within %s", seen, time.Since(began))
+	}
 }

@@ -97,9 +97,7 @@ func serve(t *testing.T, handler http.Handler, options ...func(*ClientOptions)) 
 	if h, ok := handler.(*Handler); ok {
 		t.Cleanup(h.EndStreams)
 	}
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	o := ClientOptions{Node: "mx1", Base: server.URL, TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"}}
+	o := ClientOptions{Node: "mx1", Base: server.URL, TLS: trusting(server)}
 	for _, set := range options {
 		set(&o)
 	}
@@ -109,6 +107,13 @@ func serve(t *testing.T, handler http.Handler, options ...func(*ClientOptions)) 
 	}
 	t.Cleanup(client.Close)
 	return server, client
+}
+
+// trusting are TLS settings for a test server.
+func trusting(server *httptest.Server) *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	return &tls.Config{RootCAs: roots, ServerName: "example.com", MinVersion: tls.VersionTLS13}
 }
 
 // pageOf is a page of n messages.
