@@ -26,7 +26,7 @@ func (l *Lab) StartSink(ctx context.Context, opts SinkOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	args := []string{"-u", "postfix", "-h", opts.Name + ".example"}
+	args := []string{"-u", "postfix", "-h", opts.Name}
 	add := func(flag, value string) {
 		if value != "" {
 			args = append(args, flag, value)

@@ -66,3 +66,9 @@ func FreeAddr(host string) (string, error) {
 	port, err := FreePort(host)
 	return net.JoinHostPort(host, strconv.Itoa(port)), err
 }
+
+// Free tells whether nobody uses a TCP address.
+func Free(address string) bool {
+	listener, err := net.Listen("tcp", address)
+	return err == nil && listener.Close() == nil
+}
