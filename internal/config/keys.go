@@ -87,6 +87,9 @@ func written(v reflect.Value) string {
 		items := make([]string, v.Len())
 		for i := range items {
 			items[i] = written(v.Index(i))
+			if strings.HasPrefix(items[i], ":") { // a mapping to YAML
+				items[i] = strconv.Quote(items[i])
+			}
 		}
 		if len(items) == 0 {
 			return ""

@@ -77,6 +77,11 @@ func (k *DKIM) check(d *decoder) {
 	if k.FallbackDomain != "" && !isDomain(k.FallbackDomain) {
 		d.wrong("dkim.fallback_domain", "expected a domain, not %q", k.FallbackDomain)
 	}
+	// RFC 6376 section 3.5: the domain of i= is that of d=, or below it.
+	if k.Identity != "" && (!strings.Contains(k.Identity, "@") || strings.ContainsAny(k.Identity, "; \t\r\n") ||
+		!strings.HasSuffix(k.Identity, "@{domain}") && !strings.HasSuffix(k.Identity, ".{domain}")) {
+		d.wrong("dkim.identity", "expected an address such as @{domain} or @mail.{domain}, not %q", k.Identity)
+	}
 	k.checkHeaders(d)
 }
 
