@@ -168,6 +168,7 @@ func (b *Left) apply(m *Message, e *Event) {
 	if m.RemovedBy == "" || b.By != LeftDone {
 		m.RemovedBy = b.By
 	}
+	fill(&m.Reply, b.Reason)
 	if b.By == LeftCanceled && m.Verdict == VerdictNone {
 		m.Verdict = VerdictAborted
 	}
@@ -238,7 +239,7 @@ func (m *Message) waiting(r *Recipient) Status {
 	switch {
 	case len(r.Attempts) == 0 && (r.Refused || m.Verdict == VerdictRejected || m.Verdict == VerdictTempfail):
 		return StatusRejected
-	case m.RemovedBy == LeftDeleted:
+	case m.RemovedBy == LeftDeleted || m.RemovedBy == LeftDiscarded:
 		return StatusDeleted
 	case m.RemovedBy == LeftRequeued || m.hasLink(LinkRequeued):
 		return StatusRequeued

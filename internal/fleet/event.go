@@ -124,7 +124,10 @@ type (
 	Expired struct{}
 
 	// Left is the end of the queue file.
-	Left struct{ By LeftBy }
+	Left struct {
+		By     LeftBy
+		Reason string // of LeftDiscarded, where the log has it
+	}
 
 	// Linked joins another queue id to this message.
 	Linked struct {
@@ -142,6 +145,8 @@ const (
 	LeftDeleted  LeftBy = "deleted"  // postsuper -d
 	LeftRequeued LeftBy = "requeued" // postsuper -r
 	LeftCanceled LeftBy = "canceled" // cleanup: the session ended before the message was complete
+	// LeftDiscarded: a rule of the node's own (access table, header or body check, milter) took the message and threw it away.
+	LeftDiscarded LeftBy = "discarded"
 )
 
 func (*Arrived) opens() opening      { return opensForLog }

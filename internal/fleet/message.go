@@ -107,6 +107,7 @@ const (
 	LinkNoticeOf LinkKind = "notice-of" // this message is a notification about that one
 	LinkRequeue  LinkKind = "requeue-of"
 	LinkResent   LinkKind = "resent" // forwarded by local(8) or an alias under this queue id
+	LinkResentOf LinkKind = "resent-of"
 )
 
 // Message is one Postfix queue file on one node, or a session that never got one because everything was refused.
@@ -158,7 +159,7 @@ const (
 	StatusBounced   Status = "bounced"
 	StatusExpired   Status = "expired"  // given up after maximal_queue_lifetime
 	StatusRejected  Status = "rejected" // refused in the session, never queued
-	StatusDeleted   Status = "deleted"  // removed by an administrator
+	StatusDeleted   Status = "deleted"  // removed by an administrator, or thrown away by a rule of theirs
 	StatusRequeued  Status = "requeued" // moved to another queue id
 	StatusUnknown   Status = "unknown"  // left the queue, and the log doesn't say how
 )
