@@ -69,7 +69,7 @@ func DefaultAggregator() Aggregator {
 			CertFile:     "/etc/postfleet/tls/aggregator-{host}.pem",
 			KeyFile:      "/etc/postfleet/tls/aggregator-{host}.key",
 			CAFile:       "/etc/postfleet/tls/ca.pem",
-			Timeout:      Duration(5 * time.Second),
+			Timeout:      Duration(3 * time.Second),
 		},
 		Access: Access{
 			UsersFile:       "/etc/postfleet/users",
