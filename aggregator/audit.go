@@ -117,6 +117,6 @@ func (s *Server) audit(r *http.Request, e Entry) {
 	if user.Name != "" {
 		e.Role, e.Token = user.Role.String(), user.Token
 	}
-	e.Time, e.Address, e.Request = s.now().UTC(), clientAddress(r), requestID(r.Context())
+	e.Time, e.Address, e.Request = s.clock().UTC(), clientAddress(r), requestID(r.Context())
 	s.auditLog.write(e)
 }

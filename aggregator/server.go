@@ -173,8 +173,6 @@ func (s *Server) abandon() {
 	}
 }
 
-func (s *Server) now() time.Time { return s.clock() }
-
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 

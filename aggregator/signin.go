@@ -39,7 +39,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	form := signInForm{User: r.PostForm.Get("user"), Next: localPath(r.PostForm.Get("next"))}
-	succeeded, wait := s.throttle.attempt(form.User, clientAddress(r), s.now())
+	succeeded, wait := s.throttle.attempt(form.User, clientAddress(r), s.clock())
 	if wait > 0 {
 		s.throttled(w, r, form, wait)
 		return
@@ -60,7 +60,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	if old := s.sessions.find(s.sessions.tokenOf(r)); old != nil {
 		old.end()
 	}
-	s.sessions.setCookie(w, s.sessions.begin(user.Name, user.Fingerprint(), s.now()))
+	s.sessions.setCookie(w, s.sessions.begin(user.Name, user.Fingerprint(), s.clock()))
 	s.audit(r, Entry{Action: ActionSignIn, User: user.Name, Role: user.Role.String()})
 	http.Redirect(w, r, form.Next, http.StatusSeeOther)
 }

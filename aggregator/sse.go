@@ -54,8 +54,9 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request, changes <-
 func (e event) text() []byte {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "event: %s\n", e.name)
-	for line := range bytes.Lines(e.data) {
-		fmt.Fprintf(&out, "data: %s\n", bytes.TrimRight(line, "\r\n"))
+	data := bytes.ReplaceAll(bytes.ReplaceAll(e.data, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n"))
+	for line := range bytes.Lines(data) {
+		fmt.Fprintf(&out, "data: %s\n", bytes.TrimSuffix(line, []byte("\n")))
 	}
 	out.WriteByte('\n')
 	return out.Bytes()
