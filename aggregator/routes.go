@@ -26,6 +26,7 @@ type route struct {
 	Prefix  bool   // Path is a prefix
 	Kind    routeKind
 	Role    accounts.Role // at least; Nobody: no account needed
+	Audit   Action        // what the audit log says of it; empty: nothing, but for tokens
 	Handler http.HandlerFunc
 }
 
