@@ -13,44 +13,40 @@ import (
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
 	"github.com/postfleet/postfleet/aggregator/web"
-	"github.com/postfleet/postfleet/internal/fleet"
 	"github.com/postfleet/postfleet/internal/httperr"
 )
 
 // pageRoutes are the HTML pages and static files.
 func (s *Server) pageRoutes() []route {
-	get := func(name, path string, kind kind, role accounts.Role, handler http.HandlerFunc) route {
-		return route{Name: name, Method: http.MethodGet, Path: path, Kind: kind, Role: role, Handler: handler}
+	get := func(name, path string, kind routeKind, audit Action, handler http.HandlerFunc) route {
+		return route{Name: name, Method: http.MethodGet, Path: path, Kind: kind, Role: accounts.Viewer, Audit: audit, Handler: handler}
 	}
-	static := get("asset", "/"+assetRoot+"/", asset, accounts.Nobody, s.pageAsset)
-	static.Prefix = true
 	return []route{
-		static,
-		get("page_signin", "/login", page, accounts.Nobody, s.pageSignIn),
-		get("page_overview", "/", page, accounts.Viewer, s.pageOverview),
-		get("page_messages", "/messages", page, accounts.Viewer, s.pageMessages),
-		get("page_live", "/messages/live", stream, accounts.Viewer, s.pageLive),
-		get("page_message", "/messages/{node}/{id}", page, accounts.Viewer, s.pageMessage),
-		get("page_transcripts", "/messages/{node}/{id}/transcripts", page, accounts.Viewer, s.pageTranscripts),
-		get("page_nodes", "/nodes", page, accounts.Viewer, s.pageNodes),
-		get("page_help", "/help", page, accounts.Viewer, s.pageHelp),
+		{Name: "asset", Method: http.MethodGet, Path: "/" + assetRoot + "/", Prefix: true, Kind: asset, Handler: s.pageAsset},
+		{Name: "page_signin", Method: http.MethodGet, Path: "/login", Kind: page, Handler: s.pageSignIn},
+		get("page_overview", "/", page, "", s.pageOverview),
+		get("page_messages", "/messages", page, ActionMessages, s.pageMessages),
+		get("page_live", "/messages/live", stream, ActionLive, s.pageLive),
+		get("page_message", "/messages/{node}/{id}", page, ActionMessage, s.pageMessage),
+		get("page_transcripts", "/messages/{node}/{id}/transcripts", page, ActionTranscript, s.pageTranscripts),
+		get("page_nodes", "/nodes", page, "", s.pageNodes),
+		get("page_help", "/help", page, "", s.pageHelp),
 	}
 }
 
 // pages renders the templates of the web directory.
 type pages struct {
-	log    *zap.Logger
 	assets *assets
 	sets   map[string]*template.Template // by page: layout, parts and the page itself
 }
 
 // newPages parses every template, so that a fault in one shows at start and not at the first visit.
-func newPages(log *zap.Logger) (*pages, error) {
+func newPages() (*pages, error) {
 	files, err := newAssets()
 	if err != nil {
 		return nil, fmt.Errorf("read static files: %w", err)
 	}
-	p := &pages{log: log, assets: files, sets: map[string]*template.Template{}}
+	p := &pages{assets: files, sets: map[string]*template.Template{}}
 	base, err := template.New("layout").Funcs(p.functions()).ParseFS(web.Files, "templates/layout.html", "templates/parts/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse page layout: %w", err)
@@ -122,15 +118,13 @@ func (p *pages) execute(into *bytes.Buffer, page, name string, data any) error {
 	return set.ExecuteTemplate(into, name, data)
 }
 
-func (p *pages) failed(err error) { p.log.Error("page not rendered", zap.Error(err)) }
-
 // render writes a page: first into memory, so that a fault becomes an error page and never half a page.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name, title string, body any) {
 	user := userFrom(r.Context())
-	doc := document{Title: title, Page: name, Path: r.URL.RequestURI(), User: user, Now: s.now().UTC(), Body: body, Signed: user.Name != ""}
+	doc := document{Title: title, Page: name, Path: r.URL.RequestURI(), User: user, Now: s.clock().UTC(), Body: body, Signed: user.Name != ""}
 	var out bytes.Buffer
 	if err := s.pages.execute(&out, name, "layout", doc); err != nil {
-		s.pages.failed(err)
+		s.log.Error("page not rendered", zap.String("page", name), zap.Error(err))
 		http.Error(w, "This page could not be made; the log of the aggregator has the cause. Request "+requestID(r.Context()),
 			http.StatusInternalServerError)
 		return
@@ -167,15 +161,6 @@ func (s *Server) renderError(w http.ResponseWriter, r *http.Request, status int,
 	public := httperr.Public(err)
 	view := errorPage{Status: status, Heading: http.StatusText(status), Field: public.Field, Message: public.Message, Request: requestID(r.Context())}
 	s.render(w, r, status, "error", view.Heading, view)
-}
-
-// renderPageError is renderError with the status that belongs to the error; the inside of an unexpected one is logged.
-func (s *Server) renderPageError(w http.ResponseWriter, r *http.Request, err error) {
-	code := fleet.CodeOf(err)
-	if code == fleet.CodeInternal {
-		s.pages.log.Error("request failed", zap.String("path", r.URL.Path), zap.String("request_id", requestID(r.Context())), zap.Error(err))
-	}
-	s.renderError(w, r, httperr.Status(code), err)
 }
 
 func publicMessage(err error) string {

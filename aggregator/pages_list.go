@@ -1,0 +1,162 @@
+package aggregator
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// slowAnswer is from when on a node that did answer is named as slow.
+const slowAnswer = 2 * time.Second
+
+// listPage is the Message Repository: one merged list of all nodes' messages.
+type listPage struct {
+	Form   filterForm
+	Tabs   []tab
+	Ranges []tab
+	Rows   []row
+	Failed []Answer
+	Slow   []Answer
+	Asked  int
+	Next   string // address of the next page
+	First  string // address of the first page, when this is a later one
+	Live   string // address of the live rows; empty on later pages and where the query is wrong
+	CSV    string
+	JSON   string
+	Empty  string
+}
+
+// row is one message in the list.
+type row struct {
+	*fleet.Message
+	Link    string
+	To      string // first recipient
+	More    int    // recipients besides it
+	Fate    mark
+	In, Out mark
+	Relay   string // last host that an attempt went to
+	Reply   string // why it isn't delivered, where it isn't
+}
+
+func newRow(m *fleet.Message) row {
+	one := row{Message: m, Link: messageLink(m.Node, m.ID), Fate: fateMark(m), In: inMark(m), Out: outMark(m)}
+	if len(m.Recipients) > 0 {
+		one.To, one.More = m.Recipients[0].Address, max(len(m.Recipients), m.RecipientCount)-1
+	}
+	one.Reply = m.Reply
+	for i := range m.Recipients {
+		r := &m.Recipients[i]
+		for j := range r.Attempts {
+			if host := r.Attempts[j].RelayHost; host != "" {
+				one.Relay = host
+			}
+		}
+		if r.Status != fleet.StatusDelivered && r.Reply != "" {
+			one.Reply = r.Reply
+		}
+	}
+	return one
+}
+
+func messageLink(node string, id fleet.MessageID) string {
+	return "/messages/" + url.PathEscape(node) + "/" + id.String()
+}
+
+func (s *Server) pageMessages(w http.ResponseWriter, r *http.Request) {
+	if shorter, changed := canonical(r); changed {
+		http.Redirect(w, r, shorter, http.StatusSeeOther)
+		return
+	}
+	values := r.URL.Query()
+	list := &listPage{Form: newFilterForm(values)}
+	list.Tabs, list.Ranges = list.Form.tabs(), list.Form.quickRanges()
+	status := http.StatusOK
+	if err := s.fillList(r, list, values); err != nil {
+		var wrong *fleet.Error
+		if !errors.As(err, &wrong) || wrong.Code != fleet.CodeInvalid {
+			s.fail(w, r, err)
+			return
+		}
+		list.Form.fail(wrong)
+		status = http.StatusBadRequest
+	}
+	title := "Messages"
+	for _, one := range list.Tabs {
+		if one.Current {
+			title = one.Text + " – messages"
+		}
+	}
+	s.render(w, r, status, "messages", title, list)
+}
+
+func (s *Server) fillList(r *http.Request, list *listPage, values url.Values) error {
+	query, _, err := s.messageQuery(r, "limit", "cursor")
+	if err != nil {
+		return err
+	}
+	cursor := values.Get("cursor")
+	answer, err := s.fleet.Messages(r.Context(), query, cursor)
+	if err != nil {
+		return err
+	}
+	for i := range answer.Messages {
+		list.Rows = append(list.Rows, newRow(&answer.Messages[i]))
+	}
+	list.Asked = len(answer.Nodes)
+	for _, node := range answer.Nodes {
+		switch {
+		case node.Error != "":
+			list.Failed = append(list.Failed, node)
+		case node.Took > slowAnswer:
+			list.Slow = append(list.Slow, node)
+		}
+	}
+	filters := maps.Clone(list.Form.values)
+	filters.Del("limit")
+	if answer.Next != "" {
+		list.Next = list.Form.link("cursor", answer.Next)
+	}
+	if cursor != "" {
+		list.First = messagesLink(filters)
+	} else {
+		list.Live = withQuery("/messages/live", filters)
+	}
+	list.CSV, list.JSON = withQuery("/messages.csv", filters), withQuery("/messages.json", filters)
+	list.Empty = whyEmpty(list, cursor)
+	return nil
+}
+
+// whyEmpty says why there are no rows, so that the reader knows what to do.
+func whyEmpty(list *listPage, cursor string) string {
+	switch {
+	case len(list.Rows) > 0:
+		return ""
+	case list.Asked == 0:
+		return "nonodes"
+	case len(list.Failed) == list.Asked:
+		return "noanswer"
+	case cursor != "":
+		return "end"
+	case len(list.Form.Chips) > 0:
+		return "filters"
+	case list.Form.View != "" && list.Form.View != string(fleet.ViewAll):
+		return "view"
+	}
+	return "nothing"
+}
+
+// Selectors are the selectors that signed, for the list's narrow column.
+func (r row) Selectors() string {
+	var names []string
+	for _, signature := range r.Signatures {
+		if len(names) == 0 || names[len(names)-1] != signature.Selector {
+			names = append(names, signature.Selector)
+		}
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,223 @@
+package aggregator
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// mostRecipients are shown at once; a message to thousands shows the rest on demand.
+const mostRecipients = 200
+
+// messagePage is one message with everything its node knows of it.
+type messagePage struct {
+	*fleet.Message
+	Link        string
+	Answer      Answer // of the node, for the message
+	Fate        mark
+	In, Out     mark
+	Shown       []recipientRow
+	Hidden      int    // recipients left out
+	ShowAll     string // address with all of them
+	Missing     int    // recipients that Postfix counted and the log doesn't name
+	Tally       []tally
+	Related     []related
+	Transcripts transcriptSet
+}
+
+// tally counts the recipients of one status.
+type tally struct {
+	mark
+	Count int
+}
+
+type recipientRow struct {
+	*fleet.Recipient
+	Mark     mark
+	Out      mark
+	Attempts []attemptRow // newest first
+	Last     *attemptRow
+}
+
+type attemptRow struct {
+	*fleet.Attempt
+	Mark   mark
+	TLS    mark
+	Delays []delayPart
+}
+
+// delayPart is one stretch of an attempt's delay, drawn as a part of a bar that is 100 wide.
+type delayPart struct {
+	Name    string
+	Seconds float64
+	X, W    float64
+	Class   string
+}
+
+// The parts of delays= in Postfix's log, a/b/c/d.
+var delayNames = [...]string{"before the queue manager", "in the queue manager", "connection set-up", "transmission"}
+
+// related is another queue file that this one is joined to.
+type related struct {
+	Words   string
+	QueueID string
+	Link    string
+}
+
+var linkWords = map[fleet.LinkKind]string{
+	fleet.LinkBounce:   "Bounce sent to the sender",
+	fleet.LinkDelay:    "Delay notice sent to the sender",
+	fleet.LinkSuccess:  "Success notice sent to the sender",
+	fleet.LinkRequeued: "Lives on as",
+	fleet.LinkNoticeOf: "Is a notification about",
+	fleet.LinkRequeue:  "Was requeued from",
+	fleet.LinkResent:   "Forwarded as",
+	fleet.LinkResentOf: "Was forwarded from",
+}
+
+func (s *Server) pageMessage(w http.ResponseWriter, r *http.Request) {
+	node, id, err := pageMessageOf(r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.audit(r, Entry{Action: ActionTranscript, Node: node, Message: id.String()}) // shown below the facts
+	transcripts := make(chan transcriptSet, 1)
+	go func() { transcripts <- s.fetchTranscripts(r, node, id) }()
+	m, answer, err := s.fleet.Message(r.Context(), node, id)
+	fetched := <-transcripts
+	switch {
+	case fleet.CodeOf(err) == fleet.CodeUnavailable:
+		s.render(w, r, http.StatusServiceUnavailable, "away", "Message on "+node,
+			awayPage{Node: node, ID: id, Link: messageLink(node, id), Reason: err.Error(), Took: answer.Took})
+		return
+	case err != nil:
+		s.fail(w, r, err)
+		return
+	}
+	most := mostRecipients
+	if r.URL.Query().Get("recipients") == "all" {
+		most = len(m.Recipients)
+	}
+	view := newMessagePage(m, answer, most)
+	view.Transcripts = fetched
+	view.Transcripts.Message = m
+	s.render(w, r, http.StatusOK, "message", clipPlain(80, subjectOr(m)), view)
+}
+
+// awayPage is shown when the node that has a message doesn't answer: what is known, and what can be done.
+type awayPage struct {
+	Node, Link, Reason string
+	ID                 fleet.MessageID
+	Took               time.Duration
+}
+
+func pageMessageOf(r *http.Request) (node string, id fleet.MessageID, err error) {
+	vars := mux.Vars(r)
+	if node, err = url.PathUnescape(vars["node"]); err != nil {
+		return "", 0, fleet.Invalid("node", "not a node's name")
+	}
+	id, err = fleet.ParseMessageID(vars["id"])
+	return node, id, err
+}
+
+func newMessagePage(m *fleet.Message, answer Answer, most int) *messagePage {
+	view := &messagePage{Message: m, Link: messageLink(m.Node, m.ID), Answer: answer, Fate: fateMark(m), In: inMark(m), Out: outMark(m)}
+	for i := range m.Recipients {
+		if i == most {
+			view.Hidden = len(m.Recipients) - most
+			view.ShowAll = view.Link + "?recipients=all"
+			break
+		}
+		view.Shown = append(view.Shown, newRecipientRow(&m.Recipients[i]))
+	}
+	view.Missing = max(0, m.RecipientCount-len(m.Recipients))
+	for _, status := range fleet.Statuses {
+		if n := m.Count(func(s fleet.Status) bool { return s == status }); n > 0 {
+			view.Tally = append(view.Tally, tally{statusMark(status), n})
+		}
+	}
+	for _, link := range m.Links {
+		one := related{Words: linkWords[link.Kind], QueueID: link.QueueID}
+		if one.Words == "" {
+			one.Words = "Belongs with"
+		}
+		if link.ID != 0 {
+			one.Link = messageLink(m.Node, link.ID)
+		} else {
+			one.Link = messagesLink(url.Values{"queue_id": {link.QueueID}, "node": {m.Node}})
+		}
+		view.Related = append(view.Related, one)
+	}
+	return view
+}
+
+func newRecipientRow(r *fleet.Recipient) recipientRow {
+	one := recipientRow{Recipient: r, Mark: statusMark(r.Status), Out: recipientOutMark(r)}
+	for i := len(r.Attempts) - 1; i >= 0; i-- {
+		one.Attempts = append(one.Attempts, newAttemptRow(&r.Attempts[i]))
+	}
+	if len(one.Attempts) > 0 {
+		one.Last = &one.Attempts[0]
+	}
+	return one
+}
+
+func newAttemptRow(a *fleet.Attempt) attemptRow {
+	one := attemptRow{Attempt: a, Mark: attemptMark(a)}
+	if overNetwork(a) {
+		one.TLS = markClear
+		if a.TLS != "" {
+			one.TLS = markEncrypted
+			one.TLS.Note = plain(a.TLS)
+		}
+	}
+	one.Delays = delayParts(a.Delays)
+	return one
+}
+
+// delayParts lays a/b/c/d out on a bar. Parts that took any time at all stay visible.
+func delayParts(delays []float64) []delayPart {
+	if len(delays) != len(delayNames) {
+		return nil
+	}
+	const least = 1.5
+	total, tiny := 0.0, 0.0
+	for _, seconds := range delays {
+		total += max(0, seconds)
+	}
+	if total == 0 {
+		return nil
+	}
+	for _, seconds := range delays {
+		if seconds > 0 && 100*seconds/total < least {
+			tiny += least
+		}
+	}
+	var parts []delayPart
+	x := 0.0
+	for i, seconds := range delays {
+		width := 0.0
+		if seconds > 0 {
+			width = max(least, seconds/total*(100-tiny))
+		}
+		width = min(width, 100-x)
+		parts = append(parts, delayPart{delayNames[i], seconds, round2(x), round2(width), "d" + strconv.Itoa(i)})
+		x += width
+	}
+	return parts
+}
+
+func round2(x float64) float64 { return float64(int(x*100+0.5)) / 100 }
+
+func subjectOr(m *fleet.Message) string {
+	if m.Subject == "" {
+		return "(no subject)"
+	}
+	return m.Subject
+}

@@ -1,0 +1,167 @@
+package aggregator
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// Limits past which the nodes page raises its voice.
+const (
+	farBehind  = 1 << 20         // bytes of log not read
+	clockDrift = 2 * time.Second // clocks further apart put messages in a wrong order
+	rateRange  = time.Hour
+	rateSteps  = 30
+)
+
+// nodesPage is every node that discovery knows, whether it answers or not.
+type nodesPage struct {
+	Nodes    []nodeCard
+	Answered int
+	Queue    int
+}
+
+type nodeCard struct {
+	NodeView
+	State   mark
+	Missing []string // capabilities of this version that the node lacks
+	Alerts  []string // what needs a hand
+	Rate    rateLine
+	Link    string
+	Checks  []fleet.Check
+}
+
+// rateLine is the node's traffic over the last hour as a line 100 wide and 24 high.
+type rateLine struct {
+	Points   string
+	Messages int
+	Known    bool
+	Peak     int // messages a step
+}
+
+// capabilityWords are what an older node can't do.
+var capabilityWords = []struct{ name, words string }{
+	{fleet.CapMessages, "list messages"},
+	{fleet.CapTranscripts, "show conversations"},
+	{fleet.CapEvents, "send live rows"},
+	{fleet.CapStats, "count figures"},
+}
+
+func (s *Server) pageNodes(w http.ResponseWriter, r *http.Request) {
+	until := s.clock().UTC().Truncate(rateRange / rateSteps)
+	figures := make(chan *FleetStats, 1)
+	go func() {
+		stats, err := s.fleet.Stats(r.Context(), fleet.StatsQuery{Since: until.Add(-rateRange), Until: until, Steps: rateSteps})
+		if err != nil {
+			stats = &FleetStats{}
+		}
+		figures <- stats
+	}()
+	nodes := s.fleet.Nodes(r.Context())
+	stats := <-figures
+	view := &nodesPage{}
+	for _, node := range nodes {
+		card := newNodeCard(node)
+		card.Rate = newRateLine(stats.ByNode[node.Member.Name])
+		view.Nodes = append(view.Nodes, card)
+		if node.Info != nil {
+			view.Answered++
+			if q := node.Info.Queue; q != nil {
+				view.Queue += q.Incoming + q.Active + q.Deferred + q.Hold
+			}
+		}
+	}
+	s.render(w, r, http.StatusOK, "nodes", "Nodes", view)
+}
+
+func newNodeCard(node NodeView) nodeCard {
+	card := nodeCard{NodeView: node, Link: messagesLink(url.Values{"node": {node.Member.Name}})}
+	info := node.Info
+	if info == nil {
+		card.State = mark{"bounced", "bad", "No answer", "The node API didn't answer; its messages are missing from every page"}
+		return card
+	}
+	card.Checks = info.Checks
+	for _, capability := range capabilityWords {
+		if !slices.Contains(info.Capabilities, capability.name) {
+			card.Missing = append(card.Missing, capability.words)
+		}
+	}
+	card.Alerts = alerts(node)
+	switch {
+	case info.Draining:
+		card.State = mark{"held", "wait", "Draining", "Finishes what it has and takes no new mail"}
+	case !node.Member.Healthy:
+		card.State = mark{"deferred", "bad", "Unhealthy", node.Member.Reason}
+	case len(card.Alerts) > 0:
+		card.State = mark{"deferred", "wait", "Needs a look", strings.Join(card.Alerts, "; ")}
+	default:
+		card.State = mark{"delivered", "good", "Healthy", "Answers, and everything it checks is in order"}
+	}
+	return card
+}
+
+// alerts are the things about a node that an administrator would want to act on, in words.
+func alerts(node NodeView) []string {
+	var all []string
+	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	info := node.Info
+	if !node.Member.Healthy && node.Member.Reason != "" {
+		say("discovery calls it unhealthy: %s", node.Member.Reason)
+	}
+	for _, check := range info.Checks {
+		if !check.OK {
+			say("%s: %s", check.Name, check.Text)
+		}
+	}
+	if info.Recording.State == "paused" {
+		say("recording is paused: %s", info.Recording.Reason)
+	}
+	if info.Recording.Dropped > 0 {
+		say("%s lost", plural(int(info.Recording.Dropped), "record was", "records were"))
+	}
+	if info.Log.Error != "" {
+		say("the log isn't read: %s", info.Log.Error)
+	}
+	if info.Log.BehindBytes > farBehind {
+		say("the log follower is %s behind", sizeWords(info.Log.BehindBytes))
+	}
+	if node.ClockDiff.Abs() > clockDrift {
+		say("its clock is %s", clockDiffWords(node.ClockDiff))
+	}
+	return all
+}
+
+// clockDiffWords is a node's clock against ours.
+func clockDiffWords(d time.Duration) string {
+	switch {
+	case d.Abs() < 5*time.Millisecond:
+		return "the same"
+	case d > 0:
+		return durationWords(d) + " ahead"
+	}
+	return durationWords(-d) + " behind"
+}
+
+func newRateLine(stats *fleet.Stats) rateLine {
+	if stats == nil || len(stats.Steps) < 2 {
+		return rateLine{}
+	}
+	line := rateLine{Known: true, Messages: stats.Total.Messages}
+	for _, step := range stats.Steps {
+		line.Peak = max(line.Peak, step.Messages)
+	}
+	var points []string
+	for i, step := range stats.Steps {
+		x := 100 * float64(i) / float64(len(stats.Steps)-1)
+		y := 23 - 22*float64(step.Messages)/float64(max(1, line.Peak))
+		points = append(points, fmt.Sprintf("%.1f,%.1f", x, y))
+	}
+	line.Points = strings.Join(points, " ")
+	return line
+}
