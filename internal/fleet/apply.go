@@ -157,7 +157,18 @@ func (b *Conversation) apply(m *Message, _ *Event) {
 	}
 }
 
-func (b *HoldChanged) apply(m *Message, _ *Event) { m.Held = b.Held }
+func (b *HoldChanged) apply(m *Message, _ *Event) {
+	m.Held = b.Held
+	m.named(b.Sender, b.Recipient)
+}
+
+// named fills in what the line of a rule says of a message that the queue manager may never see.
+func (m *Message) named(sender, recipient string) {
+	fill(&m.Sender, sender)
+	if recipient != "" {
+		m.asGiven(recipient)
+	}
+}
 
 func (b *Expired) apply(m *Message, _ *Event) { m.Expired = true }
 
@@ -169,6 +180,7 @@ func (b *Left) apply(m *Message, e *Event) {
 		m.RemovedBy = b.By
 	}
 	fill(&m.Reply, b.Reason)
+	m.named(b.Sender, b.Recipient)
 	if b.By == LeftCanceled && m.Verdict == VerdictNone {
 		m.Verdict = VerdictAborted
 	}

@@ -118,15 +118,21 @@ type (
 	}
 
 	// HoldChanged is postsuper's or cleanup's hold, and its release.
-	HoldChanged struct{ Held bool }
+	HoldChanged struct {
+		Held      bool
+		Sender    string // with Recipient, where a rule did it and its line names them
+		Recipient string
+	}
 
 	// Expired is qmgr's "status=expired, returned to sender" and postsuper's forced expiry.
 	Expired struct{}
 
 	// Left is the end of the queue file.
 	Left struct {
-		By     LeftBy
-		Reason string // of LeftDiscarded, where the log has it
+		By        LeftBy
+		Reason    string // of LeftDiscarded, with Sender and Recipient, where the log has them
+		Sender    string
+		Recipient string
 	}
 
 	// Linked joins another queue id to this message.

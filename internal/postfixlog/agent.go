@@ -1,0 +1,36 @@
+package postfixlog
+
+import (
+	"bytes"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// readAgent reads the status lines that every delivery agent writes, and the queue manager, cleanup and others where they
+// settle a recipient themselves.
+func (t *Tracker) readAgent(l *line) bool {
+	if len(l.queueID) == 0 {
+		return true
+	}
+	if !readDelivery(l.text, &t.delivery) {
+		return bytes.HasPrefix(l.text, []byte("status=")) // "status=deferred (bounce failed)"
+	}
+	t.attempted(l, nil)
+	return true
+}
+
+// attempted emits the delivery that was read and returns its identity.
+func (t *Tracker) attempted(l *line, amend func(*fleet.Attempt)) fleet.EventID {
+	d := &t.delivery
+	d.finish(l)
+	a := &d.attempt
+	a.ID = t.repeats.distinguish(l.at, eventID(l))
+	if amend != nil {
+		amend(a)
+	}
+	t.emitAs(l, a.ID, l.queueID, &fleet.Attempted{Recipient: string(d.to), OrigTo: string(d.origTo), Attempt: *a})
+	if id, ok := after([]byte(a.Reply), "forwarded as "); ok && string(l.daemon) == "local" && isQueueID(id) {
+		t.link(l, l.queueID, fleet.LinkResent, id, fleet.LinkResentOf)
+	}
+	return a.ID
+}

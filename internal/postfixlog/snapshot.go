@@ -1,0 +1,273 @@
+package postfixlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// snapshotVersion is the first byte of a snapshot. A snapshot of another version is refused: the caller then goes on
+// with an empty tracker, which costs the beginnings of the conversations that were under way.
+const snapshotVersion = 1
+
+// ErrSnapshot is returned for bytes that aren't a snapshot of this version.
+var ErrSnapshot = errors.New("not a tracker snapshot of this version")
+
+// Snapshot returns what the tracker remembers between lines, to be stored together with the log position and the events
+// of [Tracker.Flush], which comes first. It is small: a few hundred bytes for every conversation under way.
+func (t *Tracker) Snapshot() []byte {
+	w := writer{snapshotVersion}
+	w.time(t.stamps.last)
+	w.int(t.stamps.year)
+	w.int(int(t.stamps.month))
+	w.time(t.swept)
+	w.time(t.repeats.second)
+	w.int(len(t.repeats.seen))
+	for _, id := range slices.Sorted(maps.Keys(t.repeats.seen)) {
+		w.id(id)
+		w.int(int(t.repeats.seen[id]))
+	}
+	keys := t.processes()
+	w.int(len(keys))
+	for _, key := range keys {
+		w.process(key, t.procs[key])
+	}
+	return w
+}
+
+// Restore makes the tracker remember what a snapshot holds, instead of what it remembers now.
+func (t *Tracker) Restore(snapshot []byte) error {
+	if len(snapshot) == 0 || snapshot[0] != snapshotVersion {
+		return ErrSnapshot
+	}
+	r := reader{rest: snapshot[1:]}
+	next := New(Options{Location: t.stamps.location, Reference: t.stamps.reference})
+	next.stamps.last = r.time()
+	next.stamps.year = r.int()
+	next.stamps.month = time.Month(r.int())
+	next.swept = r.time()
+	next.repeats = repeats{second: r.time(), seen: map[fleet.EventID]uint32{}}
+	for range r.count(maxRepeats) {
+		id := r.id()
+		next.repeats.seen[id] = uint32(r.int())
+	}
+	for range r.count(maxProcesses) {
+		key, m := r.process()
+		next.procs[key] = m
+	}
+	if r.bad || len(r.rest) > 0 {
+		return ErrSnapshot
+	}
+	next.counts = t.counts
+	*t = *next
+	return nil
+}
+
+func (w *writer) process(key process, m *memory) {
+	w.text(key.instance)
+	w.int(key.pid)
+	w.time(m.last)
+	w.text(m.securedPeer)
+	w.text(m.secured)
+	w.flag(m.session != nil)
+	if m.session != nil {
+		w.session(m.session)
+	}
+	w.flag(m.talk != nil)
+	if m.talk != nil {
+		w.talk(m.talk)
+	}
+}
+
+func (r *reader) process() (process, *memory) {
+	key := process{r.text(), r.int()}
+	m := &memory{last: r.time(), securedPeer: r.text(), secured: r.text()}
+	if r.flag() {
+		m.session = r.session()
+	}
+	if r.flag() {
+		m.talk = r.talk()
+	}
+	return key, m
+}
+
+func (w *writer) session(s *session) {
+	c := &s.client
+	w.text(c.Addr)
+	w.text(c.Name)
+	w.int(c.Port)
+	w.text(c.TLSVersion)
+	w.text(c.TLSCipher)
+	w.int(c.TLSBits)
+	w.flag(s.held)
+	w.flag(s.discarded)
+	for _, text := range [...]string{s.reason, s.sender, s.recipient, s.currentQID} {
+		w.text(text)
+	}
+}
+
+func (r *reader) session() *session {
+	s := &session{client: fleet.Client{Addr: r.text(), Name: r.text(), Port: r.int(), TLSVersion: r.text(), TLSCipher: r.text(),
+		TLSBits: r.int()}}
+	s.held, s.discarded = r.flag(), r.flag()
+	s.reason, s.sender, s.recipient, s.currentQID = r.text(), r.text(), r.text(), r.text()
+	return s
+}
+
+func (w *writer) talk(k *talk) {
+	w.text(k.instance)
+	w.id(k.key)
+	w.time(k.began)
+	w.time(k.ended)
+	w.text(k.queueID)
+	w.int(k.omitted)
+	for _, flag := range [...]bool{k.captured, k.reused, k.auth, k.grown} {
+		w.flag(flag)
+	}
+	w.text(k.peer)
+	w.text(k.tls)
+	w.int(k.fresh + 1)
+	w.int(len(k.given))
+	for _, id := range k.given {
+		w.id(id)
+	}
+	w.int(len(k.attempts))
+	for _, id := range k.attempts {
+		w.id(id)
+	}
+	w.int(len(k.recipients))
+	for _, address := range k.recipients {
+		w.text(address)
+	}
+	w.int(len(k.lines))
+	for i := range k.lines {
+		w.time(k.lines[i].Time)
+		w.text(string(k.lines[i].From))
+		w.text(k.lines[i].Text)
+		w.flag(k.lines[i].Cut)
+	}
+}
+
+func (r *reader) talk() *talk {
+	k := &talk{instance: r.text(), key: r.id(), began: r.time(), ended: r.time(), queueID: r.text(), omitted: r.int()}
+	k.captured, k.reused, k.auth, k.grown = r.flag(), r.flag(), r.flag(), r.flag()
+	k.peer, k.tls, k.fresh = r.text(), r.text(), r.int()-1
+	for range r.count(maxTalk) {
+		k.given = append(k.given, r.id())
+	}
+	for range r.count(maxSettled) {
+		k.attempts = append(k.attempts, r.id())
+	}
+	for range r.count(maxSettled) {
+		k.recipients = append(k.recipients, r.text())
+	}
+	for range r.count(maxTalk) {
+		k.lines = append(k.lines, fleet.Line{Time: r.time(), From: fleet.Speaker(r.text()), Text: r.text(), Cut: r.flag()})
+	}
+	if k.fresh > len(k.lines) {
+		r.fail()
+	}
+	return k
+}
+
+// writer appends values in a compact form.
+type writer []byte
+
+func (w *writer) int(n int) { *w = binary.AppendVarint(*w, int64(n)) }
+
+func (w *writer) id(id fleet.EventID) { *w = binary.BigEndian.AppendUint64(*w, uint64(id)) }
+
+func (w *writer) flag(f bool) {
+	if f {
+		*w = append(*w, 1)
+	} else {
+		*w = append(*w, 0)
+	}
+}
+
+func (w *writer) text(s string) {
+	w.int(len(s))
+	*w = append(*w, s...)
+}
+
+// time writes seconds and nanoseconds, since nanoseconds alone don't reach every year that a stamp can name.
+func (w *writer) time(t time.Time) {
+	w.flag(!t.IsZero())
+	if !t.IsZero() {
+		*w = binary.AppendVarint(*w, t.Unix())
+		w.int(t.Nanosecond())
+	}
+}
+
+// reader reads what a writer wrote; after the first thing that doesn't fit it is bad and returns zeros.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) int() int {
+	n, size := binary.Varint(r.rest)
+	if size <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[size:]
+	return int(n)
+}
+
+func (r *reader) count(most int) int {
+	n := r.int()
+	if n < 0 || n > most || n > len(r.rest) {
+		r.fail()
+		return 0
+	}
+	return n
+}
+
+func (r *reader) id() fleet.EventID {
+	if len(r.rest) < 8 {
+		r.fail()
+		return 0
+	}
+	id := binary.BigEndian.Uint64(r.rest)
+	r.rest = r.rest[8:]
+	return fleet.EventID(id)
+}
+
+func (r *reader) flag() bool {
+	if len(r.rest) == 0 {
+		r.fail()
+		return false
+	}
+	f := r.rest[0] == 1
+	r.rest = r.rest[1:]
+	return f
+}
+
+func (r *reader) text() string {
+	n := r.int()
+	if n < 0 || n > len(r.rest) {
+		r.fail()
+		return ""
+	}
+	s := string(r.rest[:n])
+	r.rest = r.rest[n:]
+	return s
+}
+
+func (r *reader) time() time.Time {
+	if !r.flag() {
+		return time.Time{}
+	}
+	seconds, nanos := r.int(), r.int()
+	if r.bad {
+		return time.Time{}
+	}
+	return time.Unix(int64(seconds), int64(nanos)).UTC()
+}
+
+func (r *reader) fail() { r.bad, r.rest = true, nil }
