@@ -60,6 +60,8 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newReplay(),
+		newToken(),
+		newUser(),
 		newVersion(),
 	)
 	return root

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// exactArgs wants so many arguments; another number is wrong usage.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError{fmt.Errorf("expected %d arguments, not %d: %s", n, len(args), cmd.UseLine())}
+		}
+		return nil
+	}
+}
+
+// wantsSubcommand is the RunE of a command that only holds others.
+func wantsSubcommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s has no command %q (see %s --help)", cmd.CommandPath(), args[0], cmd.CommandPath())}
+	}
+	if err := cmd.Help(); err != nil {
+		return err
+	}
+	return usageError{errors.New("expected one of the commands above")}
+}
