@@ -62,8 +62,11 @@ func NewClient(o ClientOptions) (*Client, error) {
 	}}, nil
 }
 
-// Close drops the connections that are kept for later questions.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+// Close drops the connections that are kept for later questions. Its error is always nil: it is an io.Closer.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
 
 // Info asks what the node says of itself.
 func (c *Client) Info(ctx context.Context) (*fleet.NodeInfo, error) {

@@ -148,7 +148,7 @@ func TestStreamOutlivesTheWriteTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(client.Close)
+	t.Cleanup(func() { _ = client.Close() })
 	seen := 0
 	_ = client.Events(deadline(t), func(fleet.Change) { seen++ })
 	if seen != 1 || time.Since(began) < 4*timeout {

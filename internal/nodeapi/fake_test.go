@@ -105,7 +105,7 @@ func serve(t *testing.T, handler http.Handler, options ...func(*ClientOptions)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(client.Close)
+	t.Cleanup(func() { _ = client.Close() })
 	return server, client
 }
 

@@ -83,7 +83,7 @@ func newClient(t *testing.T, server *nodeapi.Server, config *tls.Config) *nodeap
 	t.Helper()
 	client, err := nodeapi.NewClient(nodeapi.ClientOptions{Node: "mx1", Base: "https://" + server.Addr().String(), TLS: config})
 	must(t, err)
-	t.Cleanup(client.Close)
+	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 

@@ -61,9 +61,8 @@ func FleetScheme(uri *url.URL) (Identity, bool) {
 }
 
 // ConnectScheme reads the URIs of Consul's Connect CA, spiffe://TRUST-DOMAIN/ns/NAMESPACE/dc/DATACENTER/svc/SERVICE, and
-// spiffe://…/ap/PARTITION/ns/… of partitions. The service `aggregator` is an aggregator. A node's service is NODE-NAME,
-// so that a leaf tells the nodes apart and Consul's ACLs decide who may have it. The trust domain is not compared: the
-// chain must end at a root of this Consul.
+// spiffe://…/ap/PARTITION/ns/… of partitions. The service `aggregator` is an aggregator; a node's is its ConnectService.
+// The trust domain is not compared: the chain must end at a root of this Consul.
 func ConnectScheme(node, aggregator string) Scheme {
 	return func(uri *url.URL) (Identity, bool) {
 		parts := strings.Split(uri.EscapedPath(), "/svc/")
@@ -82,8 +81,10 @@ func ConnectScheme(node, aggregator string) Scheme {
 	}
 }
 
-// ConnectService is the service whose Connect leaf identifies a node, where node is the name of the node API's service.
-func ConnectService(node, name string) string { return node + "-" + name }
+// ConnectService is the service whose Connect leaf identifies a node, where node is the name of the node API's service:
+// every node has one of its own, so that leaves tell the nodes apart and Consul's ACLs decide who may have which. Nothing
+// is registered under it. The dot, which names of registered services don't have, keeps it apart from them.
+func ConnectService(node, name string) string { return node + "." + name }
 
 // identify reads the identity of a certificate, which must have exactly one URI (X.509-SVID section 2).
 func (scheme Scheme) identify(cert *x509.Certificate) (Identity, error) {

@@ -30,13 +30,14 @@ func TestSchemes(t *testing.T) {
 		{"connect URI", FleetScheme, domain + "/ns/default/dc/dc1/svc/postfleet", Identity{}},
 
 		{"connect aggregator", connect, domain + "/ns/default/dc/dc1/svc/postfleet", Identity{Aggregator, "postfleet"}},
-		{"connect node", connect, domain + "/ns/default/dc/dc1/svc/postfleet-node-mx1", Identity{Node, "mx1"}},
-		{"connect partition", connect, domain + "/ap/p1/ns/default/dc/dc1/svc/postfleet-node-mx1", Identity{Node, "mx1"}},
-		{"connect node without a name", connect, domain + "/ns/default/dc/dc1/svc/postfleet-node-", Identity{}},
+		{"connect node", connect, domain + "/ns/default/dc/dc1/svc/postfleet-node.mx1", Identity{Node, "mx1"}},
+		{"connect partition", connect, domain + "/ap/p1/ns/default/dc/dc1/svc/postfleet-node.mx1", Identity{Node, "mx1"}},
+		{"connect node without a name", connect, domain + "/ns/default/dc/dc1/svc/postfleet-node.", Identity{}},
 		{"connect node API", connect, domain + "/ns/default/dc/dc1/svc/postfleet-node", Identity{}},
+		{"connect other service", connect, domain + "/ns/default/dc/dc1/svc/postfleet-node-mx1", Identity{}},
 		{"connect stranger", connect, domain + "/ns/default/dc/dc1/svc/web", Identity{}},
 		{"connect twice", connect, domain + "/ns/default/dc/dc1/svc/web/svc/postfleet", Identity{}},
-		{"connect escaped slash", connect, domain + "/ns/default/dc/dc1/svc/postfleet-node-a%2Fb", Identity{}},
+		{"connect escaped slash", connect, domain + "/ns/default/dc/dc1/svc/postfleet-node.a%2Fb", Identity{}},
 		{"connect agent", connect, domain + "/agent/client/dc/dc1/id/x", Identity{}},
 		{"connect elsewhere", connect, domain + "/x/svc/postfleet", Identity{}},
 	} {
