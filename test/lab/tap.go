@@ -30,6 +30,14 @@ type Conversation struct {
 	Started time.Time
 	Lines   []TapLine // commands and replies; not the content of messages
 	Taken   []Taken
+	Answers []Answer
+}
+
+// Answer is the server's last word about one recipient of one message: the reply that refused it at RCPT TO, the reply
+// to the content, or nothing when the connection ended first.
+type Answer struct {
+	Recipient string
+	Reply     string
 }
 
 // TapLine is a line without its CR LF.
@@ -120,9 +128,10 @@ func (t *Tap) join(c *Conversation, client, server net.Conn) {
 	client.Close()
 	server.Close()
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.ended()
 	delete(t.open, client)
 	delete(t.open, server)
-	t.mu.Unlock()
 }
 
 // Conversations are those so far; the copies don't change any more.
@@ -131,7 +140,7 @@ func (t *Tap) Conversations() []Conversation {
 	defer t.mu.Unlock()
 	copies := make([]Conversation, len(t.conversations))
 	for i, c := range t.conversations {
-		copies[i] = Conversation{c.Started, slices.Clone(c.Lines), slices.Clone(c.Taken)}
+		copies[i] = Conversation{c.Started, slices.Clone(c.Lines), slices.Clone(c.Taken), slices.Clone(c.Answers)}
 	}
 	return copies
 }
@@ -142,6 +151,17 @@ func (t *Tap) Taken() (all []Taken) {
 		all = append(all, c.Taken...)
 	}
 	return all
+}
+
+// Answers are the last words about all recipients so far, by address.
+func (t *Tap) Answers() map[string]string {
+	answers := map[string]string{}
+	for _, c := range t.Conversations() {
+		for _, a := range c.Answers {
+			answers[a.Recipient] = a.Reply
+		}
+	}
+	return answers
 }
 
 // recorder follows one conversation far enough to tell content from commands.
@@ -187,14 +207,36 @@ func (r *recorder) server(text string) {
 	case "RCPT TO":
 		if ok {
 			r.mail.Recipients = append(r.mail.Recipients, address(argument))
+		} else {
+			r.answer(text, address(argument))
 		}
 	case "DATA":
-		r.content = strings.HasPrefix(text, "354")
+		if r.content = strings.HasPrefix(text, "354"); !r.content {
+			r.answer(text, r.mail.Recipients...)
+			r.mail = Taken{}
+		}
 	case ".":
 		r.mail.Reply, r.mail.Accepted = text, ok
 		r.conversation.Taken = append(r.conversation.Taken, r.mail)
+		r.answer(text, r.mail.Recipients...)
 		r.mail = Taken{}
 	}
+}
+
+func (r *recorder) answer(reply string, recipients ...string) {
+	for _, recipient := range recipients {
+		r.conversation.Answers = append(r.conversation.Answers, Answer{recipient, reply})
+	}
+}
+
+// ended notes the recipients that were left without an answer.
+func (r *recorder) ended() {
+	for _, command := range r.pending {
+		if verb, argument, _ := strings.Cut(command, ":"); strings.EqualFold(verb, "RCPT TO") {
+			r.answer("", address(argument))
+		}
+	}
+	r.answer("", r.mail.Recipients...)
 }
 
 // address is what stands between the angle brackets of a MAIL or RCPT argument.
