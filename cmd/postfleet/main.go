@@ -59,6 +59,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
+		newAggregator(),
 		newReplay(),
 		newToken(),
 		newUser(),

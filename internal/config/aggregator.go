@@ -28,6 +28,8 @@ type HTTP struct {
 type Members struct {
 	Source string         `yaml:"source" oneof:"auto static consul"`
 	Static []StaticMember `yaml:"static"`
+	// StateDir keeps what Consul said for a start without it; empty: $STATE_DIRECTORY, which systemd sets.
+	StateDir Path `yaml:"state_dir"`
 }
 
 // StaticMember is a node that is named in the file.

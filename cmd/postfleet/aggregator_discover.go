@@ -1,0 +1,156 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/postfleet/postfleet/aggregator"
+	"github.com/postfleet/postfleet/consul"
+	"github.com/postfleet/postfleet/internal/config"
+	"github.com/postfleet/postfleet/internal/fleet"
+	"github.com/postfleet/postfleet/internal/pki"
+)
+
+// staticMembers are the nodes that the configuration names.
+type staticMembers struct {
+	list atomic.Pointer[[]fleet.Member]
+}
+
+func (s *staticMembers) set(named []config.StaticMember) {
+	list := make([]fleet.Member, len(named))
+	for i, member := range named {
+		list[i] = fleet.Member{Name: member.Name, API: "https://" + string(member.Address), Healthy: true}
+	}
+	s.list.Store(&list)
+}
+
+// Members implements [aggregator.Members].
+func (s *staticMembers) Members() []fleet.Member { return *s.list.Load() }
+
+// discover finds out who the nodes are and with which certificate to ask them.
+func (s *aggregatorService) discover(hostname string) (aggregator.Members, pki.Options, error) {
+	c := s.config
+	var client *consul.Client
+	if c.Consul.Enabled {
+		var err error
+		if client, err = newConsulClient(&c.Consul, s); err != nil {
+			return nil, pki.Options{}, setupError{err}
+		}
+	}
+	tls, err := s.credentials(client, config.FirstLabel(hostname))
+	if err != nil {
+		return nil, pki.Options{}, err
+	}
+	if !c.FromConsul() {
+		s.static = &staticMembers{}
+		s.static.set(c.Members.Static)
+		return s.static, tls, nil
+	}
+	members := consul.NewMembers(consul.MembersOptions{
+		Client: client, Service: c.Consul.APIService, StateFile: s.stateFile("consul-members.json")})
+	s.background(members.Run)
+	return members, tls, nil
+}
+
+func newConsulClient(c *config.Consul, s *aggregatorService) (*consul.Client, error) {
+	client, err := consul.NewClient(consul.Options{
+		Address:    c.Address,
+		Datacenter: c.Datacenter,
+		TokenFile:  string(c.TokenFile),
+		CAFile:     string(c.CAFile),
+		CertFile:   string(c.CertFile),
+		KeyFile:    string(c.KeyFile),
+		ServerName: c.ServerName,
+		Wait:       c.Wait.Std(),
+		Log:        s.log.Named("consul"),
+		Registerer: s.registry,
+	})
+	if err == nil {
+		s.stops = append(s.stops, func(context.Context) error { client.Close(); return nil })
+	}
+	return client, err
+}
+
+// credentials are the certificate files, or what the Connect CA gives; client is nil without Consul.
+func (s *aggregatorService) credentials(client *consul.Client, host string) (pki.Options, error) {
+	c := &s.config.Client
+	cert, key, ca := c.CertFile.Expand(host), c.KeyFile.Expand(host), c.CAFile.Expand(host)
+	if c.Certificates == "files" || c.Certificates == "auto" && (client == nil || exists(cert)) {
+		files, err := pki.NewFiles(pki.FileOptions{Cert: cert, Key: key, CA: ca, Log: s.log.Named("pki")})
+		if err != nil {
+			return pki.Options{}, setupError{err}
+		}
+		return pki.Options{Source: files, Scheme: pki.FleetScheme}, nil
+	}
+	service := s.config.Consul.AggregatorService
+	leaf := consul.NewLeaf(consul.LeafOptions{Client: client, Service: service, StateFile: s.stateFile("consul-aggregator.json")})
+	s.background(leaf.Run)
+	return pki.Options{Source: leaf, Scheme: pki.ConnectScheme(s.config.Consul.APIService, service)}, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// stateFile is where something is kept over a restart; empty for nowhere.
+func (s *aggregatorService) stateFile(name string) string {
+	dir := cmp.Or(string(s.config.Members.StateDir), os.Getenv("STATE_DIRECTORY"))
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, name)
+}
+
+// background has a loop run from Start until Stop.
+func (s *aggregatorService) background(run func(context.Context)) { s.loops = append(s.loops, run) }
+
+func (s *aggregatorService) startLoops() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	for _, loop := range s.loops {
+		running.Go(func() { loop(ctx) })
+	}
+	s.stops = append(s.stops, func(context.Context) error {
+		cancel()
+		running.Wait()
+		return nil
+	})
+}
+
+// unreachable is a node whose address makes no sense: every question has the reason for an answer.
+type unreachable struct{ reason error }
+
+func (u unreachable) Info(context.Context) (*fleet.NodeInfo, error) { return nil, u.reason }
+
+func (u unreachable) Messages(context.Context, fleet.Query) (*fleet.Page, error) {
+	return nil, u.reason
+}
+
+func (u unreachable) Message(context.Context, fleet.MessageID) (*fleet.Message, error) {
+	return nil, u.reason
+}
+
+func (u unreachable) Transcripts(context.Context, fleet.MessageID) ([]fleet.Transcript, error) {
+	return nil, u.reason
+}
+
+func (u unreachable) Stats(context.Context, fleet.StatsQuery) (*fleet.Stats, error) {
+	return nil, u.reason
+}
+
+func (u unreachable) Events(context.Context, func(fleet.Change)) error { return u.reason }
+
+// logFields names the sources for the log line at the start.
+func (s *aggregatorService) logFields() []zap.Field {
+	if s.static == nil {
+		return []zap.Field{zap.String("members", "consul"), zap.String("service", s.config.Consul.APIService)}
+	}
+	return []zap.Field{zap.String("members", "static"), zap.Int("nodes", len(s.static.Members()))}
+}
