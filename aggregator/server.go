@@ -116,9 +116,6 @@ func New(o Options) (_ *Server, err error) {
 	s.sessions = newSessions(cmp.Or(o.SessionIdle, DefaultSessionIdle), cmp.Or(o.SessionLifetime, DefaultSessionLifetime),
 		s.cert != nil || strings.HasPrefix(o.PublicURL, "https:"))
 	s.metrics = newMetrics(o.Registry, func() float64 { return float64(s.sessions.count()) })
-	if s.pages, err = newPages(); err != nil {
-		return nil, err
-	}
 	if s.auditLog, err = openAudit(o.AuditFile, o.Log, s.metrics.auditFailed); err != nil {
 		return nil, err
 	}
