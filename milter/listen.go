@@ -1,0 +1,160 @@
+package milter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/user"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// bind opens a socket.
+func bind(l Listen) (net.Listener, error) {
+	switch l.Network {
+	case "unix":
+		return bindUnix(l)
+	case "tcp":
+		if !l.AllowRemote && !loopback(l.Address) {
+			return nil, fmt.Errorf("listen on %s: other hosts reach it, and whoever reaches the milter can have mail signed: "+
+				"set allow_remote where that is meant", l.Address)
+		}
+		return net.Listen("tcp", l.Address)
+	}
+	return nil, fmt.Errorf("listen on %s: expected network unix or tcp, not %q", l.Address, l.Network)
+}
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// bindUnix opens a unix socket with its mode and group in place before anybody can connect. A socket file that is left over
+// is replaced; one that somebody answers on is not, nor is any other kind of file.
+func bindUnix(l Listen) (net.Listener, error) {
+	if err := removeStale(l.Address); err != nil {
+		return nil, err
+	}
+	gid := -1
+	if l.Group != "" {
+		group, err := user.LookupGroup(l.Group)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+		}
+		if gid, err = strconv.Atoi(group.Gid); err != nil {
+			return nil, fmt.Errorf("listen on %s: group %s: %w", l.Address, l.Group, err)
+		}
+	}
+	// The socket is made under another name and moved into place when it is ready.
+	temporary := l.Address + ".new"
+	_ = os.Remove(temporary)
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	listener.SetUnlinkOnClose(false)
+	if gid >= 0 {
+		err = os.Chown(temporary, -1, gid)
+	}
+	if err == nil && l.Mode != 0 {
+		err = os.Chmod(temporary, l.Mode.Perm())
+	}
+	if err == nil {
+		err = os.Rename(temporary, l.Address)
+	}
+	if err != nil {
+		_ = os.Remove(temporary)
+		return nil, errors.Join(fmt.Errorf("listen on %s: %w", l.Address, err), listener.Close())
+	}
+	return &unixListener{UnixListener: listener, path: l.Address}, nil
+}
+
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", path, err)
+	}
+	if info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("listen on %s: the file is there and is not a socket", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = conn.Close()
+		return fmt.Errorf("listen on %s: another process answers on this socket", path)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("listen on %s: remove the socket that was left over: %w", path, err)
+	}
+	return nil
+}
+
+// unixListener removes its socket file when it closes, under the name that it was moved to.
+type unixListener struct {
+	*net.UnixListener
+	path string
+	once sync.Once
+}
+
+func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
+
+func (l *unixListener) Close() error {
+	l.once.Do(func() { _ = os.Remove(l.path) })
+	return l.UnixListener.Close()
+}
+
+// gate is the listener that go-milter sees: it gives out guarded connections, as many as are allowed, and outlives passing
+// errors, at which go-milter would stop serving.
+type gate struct {
+	net.Listener
+	server *Server
+	ctx    context.Context // ends when the server stops
+}
+
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+)
+
+func (g *gate) Accept() (net.Conn, error) {
+	pause := minAcceptPause
+	for {
+		conn, err := g.Listener.Accept()
+		switch {
+		case err == nil:
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		default:
+			g.server.metrics.acceptErrors.Inc()
+			g.server.complain.warn(g.server.options.Log, "can't accept milter connections, trying again",
+				zap.Stringer("listener", g.Addr()), zap.Error(err))
+			select {
+			case <-g.ctx.Done():
+				return nil, net.ErrClosed
+			case <-time.After(pause):
+			}
+			pause = min(2*pause, maxAcceptPause)
+			continue
+		}
+		if guarded := g.server.admit(conn); guarded != nil {
+			return guarded, nil
+		}
+		_ = conn.Close()
+		pause = minAcceptPause
+	}
+}
