@@ -60,6 +60,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newAggregator(),
+		newDKIM(),
 		newReplay(),
 		newToken(),
 		newUser(),
