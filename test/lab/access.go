@@ -71,7 +71,7 @@ func (l *Lab) NewAccess(ctx context.Context, binary string) (Access, error) {
 
 // Add makes a user of a role: viewer, operator or admin.
 func (a Access) Add(ctx context.Context, binary, user, password, role string) error {
-	cmd := exec.CommandContext(ctx, binary, "user", "add", "--users-file", a.UsersFile, "--role", role, user)
+	cmd := exec.CommandContext(ctx, binary, "user", "add", "--file", a.UsersFile, "--role", role, user)
 	cmd.Stdin = strings.NewReader(password + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", cmd, err, out)
@@ -81,7 +81,7 @@ func (a Access) Add(ctx context.Context, binary, user, password, role string) er
 
 // NewToken makes a token for the JSON API.
 func (a Access) NewToken(ctx context.Context, binary, name, role string) (string, error) {
-	cmd := exec.CommandContext(ctx, binary, "user", "token", "--tokens-file", a.TokensFile, "--role", role, name)
+	cmd := exec.CommandContext(ctx, binary, "token", "add", "--file", a.TokensFile, "--role", role, name)
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", cmd, err)

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"time"
 )
 
 // Consul is an agent, and a server unless it joins one.
@@ -110,7 +109,7 @@ func (c *Consul) Forget() error { return os.RemoveAll(c.Dir) }
 
 func (c *Consul) hasLeader(ctx context.Context) error {
 	var leader string
-	if err := getJSON(ctx, &http.Client{Timeout: 2 * time.Second}, "http://"+c.HTTP+"/v1/status/leader", &leader); err != nil {
+	if err := getJSON(ctx, statusClient, "http://"+c.HTTP+"/v1/status/leader", &leader); err != nil {
 		return err
 	}
 	if leader == "" {
@@ -136,4 +135,22 @@ func getJSON(ctx context.Context, client *http.Client, url string, into any) err
 		return fmt.Errorf("GET %s: %w", url, err)
 	}
 	return nil
+}
+
+// Healthy are the instances of a service whose checks all pass, as HOST:PORT.
+func (c *Consul) Healthy(ctx context.Context, service string) ([]string, error) {
+	var entries []struct {
+		Service struct {
+			Address string
+			Port    int
+		}
+	}
+	if err := getJSON(ctx, statusClient, "http://"+c.HTTP+"/v1/health/service/"+service+"?passing", &entries); err != nil {
+		return nil, err
+	}
+	var instances []string
+	for _, entry := range entries {
+		instances = append(instances, net.JoinHostPort(entry.Service.Address, strconv.Itoa(entry.Service.Port)))
+	}
+	return instances, nil
 }

@@ -17,6 +17,8 @@ type FleetOptions struct {
 	Retry   time.Duration     // see PostfixOptions
 	Consul  bool              // members and certificates from a real Consul server
 	Listen  string            // HOST:PORT of the page; a free port when empty
+
+	MilterDefault string // see PostfixOptions
 }
 
 // Fleet is Postfix instances with a node daemon each, one aggregator, and perhaps a Consul server with an agent.
@@ -85,7 +87,7 @@ func (f *Fleet) startNode(ctx context.Context, l *Lab, opts FleetOptions, number
 	main := maps.Clone(submission)
 	main["smtp_tls_security_level"] = "may"
 	postfix, err := l.StartPostfix(ctx, PostfixOptions{Name: name, IP: fmt.Sprintf("127.0.%d.1", number), Capture: true,
-		Milter: "unix:" + l.MilterSocket(name), Routes: opts.Routes, Retry: opts.Retry, Main: main})
+		Milter: "unix:" + l.MilterSocket(name), Routes: opts.Routes, Retry: opts.Retry, Main: main, MilterDefault: opts.MilterDefault})
 	if err != nil {
 		return nil, err
 	}

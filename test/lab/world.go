@@ -19,7 +19,8 @@ var Remotes = []Remote{
 	{"shop.example", SinkOptions{}},
 	{"defer.example", SinkOptions{SoftFail: []string{"RCPT"}, SoftReply: "450 4.2.0 Greylisted, try again in some minutes"}},
 	{"norcpt.example", SinkOptions{HardFail: []string{"RCPT"}, HardReply: "550 5.1.1 No such user here"}},
-	{"nocontent.example", SinkOptions{HardFail: []string{"."}, HardReply: "554 5.7.1 Message refused by content filter"}},
+	{"nocontent.example", SinkOptions{HardFail: []string{"."}, HardReply: "554 5.7.1 Message refused by content filter; whoever thinks that this " +
+		"is wrong writes to the postmaster of nocontent.example and quotes this reply"}},
 	{"drop.example", SinkOptions{Drop: []string{"DATA"}}},
 }
 
