@@ -29,7 +29,7 @@ type contestant struct {
 	postfix *lab.Postfix
 	sink    string       // HOST:PORT where its mail goes
 	milter  *lab.Process // nil for bare Postfix
-	binary  string       // postfleet
+	binary  string       // postfleet; empty for the others
 	keyFile string
 
 	turns            []turn
@@ -68,7 +68,10 @@ func startContestants(ctx context.Context, l *lab.Lab, binary, only string) ([]*
 		if err != nil {
 			return nil, err
 		}
-		c.binary, c.keyFile = binary, keyFile
+		c.keyFile = keyFile
+		if strings.HasPrefix(entry.name, "postfleet") {
+			c.binary = binary
+		}
 		if entry.start != nil {
 			if c.milter, err = entry.start(ctx, l, c); err != nil {
 				return nil, fmt.Errorf("start %s: %w", entry.name, err)

@@ -34,7 +34,7 @@ func main() {
 	flag.IntVar(&opts.large, "large", 8, "messages of 25 MB for the memory figures")
 	flag.StringVar(&opts.only, "only", "", "comma-separated `names` of contestants besides bare and opendkim; all when empty")
 	flag.BoolVar(&opts.skipMail, "skip-mail", false, "leave out what runs through Postfix")
-	flag.BoolVar(&opts.skipPage, "skip-page", false, "leave out the first page of the list and the log parser")
+	flag.BoolVar(&opts.skipPage, "skip-page", false, "leave out the first page of the list")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -46,16 +46,17 @@ func main() {
 
 func run(ctx context.Context, opts options, out io.Writer) error {
 	began := time.Now()
-	if !opts.skipPage {
-		if err := benchParser(ctx, out); err != nil {
-			return err
-		}
-		if err := benchFirstPage(ctx, out); err != nil {
+	binary, err := filepath.Abs(opts.postfleet)
+	if err != nil {
+		return err
+	}
+	if !opts.skipMail {
+		if err := benchMail(ctx, binary, opts, out); err != nil {
 			return err
 		}
 	}
-	if !opts.skipMail {
-		if err := benchMail(ctx, opts, out); err != nil {
+	if !opts.skipPage {
+		if err := benchFirstPage(ctx, binary, out); err != nil {
 			return err
 		}
 	}
@@ -63,7 +64,7 @@ func run(ctx context.Context, opts options, out io.Writer) error {
 	return nil
 }
 
-func benchMail(ctx context.Context, opts options, out io.Writer) (err error) {
+func benchMail(ctx context.Context, binary string, opts options, out io.Writer) (err error) {
 	l, err := lab.New()
 	if err != nil {
 		return err
@@ -73,10 +74,6 @@ func benchMail(ctx context.Context, opts options, out io.Writer) (err error) {
 			err = closeErr
 		}
 	}()
-	binary, err := filepath.Abs(opts.postfleet)
-	if err != nil {
-		return err
-	}
 	contestants, err := startContestants(ctx, l, binary, opts.only)
 	if err != nil {
 		l.DumpLogs(os.Stderr, 3000)
@@ -110,5 +107,5 @@ func benchMail(ctx context.Context, opts options, out io.Writer) (err error) {
 		}
 	}
 	reportMail(out, contestants, opts)
-	return nil
+	return benchParser(out, contestants)
 }

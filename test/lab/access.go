@@ -25,9 +25,10 @@ func (l *Lab) Build(ctx context.Context) (string, error) {
 // Identity is a certificate of the fleet's private CA: paths of PEM files.
 type Identity struct{ Cert, Key, CA string }
 
-// Keygen makes the DKIM keys of a node for a domain, RSA and Ed25519.
-func (l *Lab) Keygen(ctx context.Context, binary, keys, selector, domain string) error {
-	_, err := l.Run(ctx, binary, "dkim", "keygen", "--keys-dir", keys, "--selector", selector, domain)
+// Keygen makes the DKIM keys of a node for domains, RSA and Ed25519.
+func (l *Lab) Keygen(ctx context.Context, binary, keys, selector string, domains []string) error {
+	args := append([]string{"dkim", "keygen", "--keys-dir", keys, "--selector", selector}, domains...)
+	_, err := l.Run(ctx, binary, args...)
 	return err
 }
 

@@ -79,10 +79,8 @@ func (f *Fleet) startNode(ctx context.Context, l *Lab, opts FleetOptions, number
 	if err != nil {
 		return nil, err
 	}
-	for _, domain := range opts.Domains {
-		if err := l.Keygen(ctx, opts.Binary, keys, name, domain); err != nil {
-			return nil, err
-		}
+	if err := l.Keygen(ctx, opts.Binary, keys, name, opts.Domains); err != nil {
+		return nil, err
 	}
 	main := maps.Clone(submission)
 	main["smtp_tls_security_level"] = "may"
