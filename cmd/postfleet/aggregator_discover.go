@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -77,21 +78,42 @@ func newConsulClient(c *config.Consul, s *aggregatorService) (*consul.Client, er
 	return client, err
 }
 
+// The sources of the certificate that nodes see.
+const (
+	fromFiles  = "files"
+	fromConsul = "consul"
+)
+
+// certificateSource decides what client.certificates: auto means on this host at this moment.
+func (s *aggregatorService) certificateSource(host string) string {
+	switch c := s.config; {
+	case c.Client.Certificates != "auto":
+		return c.Client.Certificates
+	case c.Consul.Enabled && !exists(c.Client.CertFile.Expand(host)):
+		return fromConsul
+	}
+	return fromFiles
+}
+
 // credentials are the certificate files, or what the Connect CA gives; client is nil without Consul.
 func (s *aggregatorService) credentials(client *consul.Client, host string) (pki.Options, error) {
-	c := &s.config.Client
-	cert, key, ca := c.CertFile.Expand(host), c.KeyFile.Expand(host), c.CAFile.Expand(host)
-	if c.Certificates == "files" || c.Certificates == "auto" && (client == nil || exists(cert)) {
-		files, err := pki.NewFiles(pki.FileOptions{Cert: cert, Key: key, CA: ca, Log: s.log.Named("pki")})
-		if err != nil {
-			return pki.Options{}, setupError{err}
-		}
-		return pki.Options{Source: files, Scheme: pki.FleetScheme}, nil
+	if s.certificateSource(host) == fromFiles {
+		return s.fileCredentials(host)
 	}
 	service := s.config.Consul.AggregatorService
 	leaf := consul.NewLeaf(consul.LeafOptions{Client: client, Service: service, StateFile: s.stateFile("consul-aggregator.json")})
 	s.background(leaf.Run)
 	return pki.Options{Source: leaf, Scheme: pki.ConnectScheme(s.config.Consul.APIService, service)}, nil
+}
+
+func (s *aggregatorService) fileCredentials(host string) (pki.Options, error) {
+	c := &s.config.Client
+	files, err := pki.NewFiles(pki.FileOptions{
+		Cert: c.CertFile.Expand(host), Key: c.KeyFile.Expand(host), CA: c.CAFile.Expand(host), Log: s.log.Named("pki")})
+	if err != nil {
+		return pki.Options{}, setupError{fmt.Errorf("certificate for the nodes: %w", err)}
+	}
+	return pki.Options{Source: files, Scheme: pki.FleetScheme}, nil
 }
 
 func exists(path string) bool {

@@ -60,7 +60,9 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newAggregator(),
+		newCheckConfig(),
 		newDKIM(),
+		newMilter(),
 		newReplay(),
 		newToken(),
 		newUser(),

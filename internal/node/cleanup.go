@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -58,4 +59,24 @@ func (c *cleanups) bounded(ctx context.Context, step cleanup) error {
 	case <-time.After(grace):
 		return fmt.Errorf("did not end: %w", ctx.Err())
 	}
+}
+
+// loop is work that goes on until it is stopped; stopping one that never started is fine.
+type loop struct {
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+func (l *loop) start(run func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	l.running.Go(func() { run(ctx) })
+}
+
+func (l *loop) stop(context.Context) error {
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.running.Wait()
+	return nil
 }

@@ -29,9 +29,9 @@ type mailHealth struct {
 	postfix fleet.Check
 }
 
-// Times of the banner check: Consul's agent gives up after 10 s by default, and postscreen makes clients wait for 6.
+// Times of the banner check. Consul's agent gives up on the check as a whole after 4 s.
 const (
-	bannerTimeout = 8 * time.Second
+	bannerTimeout = 3 * time.Second
 	bannerKept    = 3 * time.Second
 )
 

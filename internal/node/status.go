@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -70,6 +71,8 @@ func answerChecks(checks func(context.Context) []fleet.Check) http.HandlerFunc {
 		_, _ = w.Write([]byte(text.String())) // the asker went away
 	}
 }
+
+func (s *status) address() netip.AddrPort { return s.listener.Addr().(*net.TCPAddr).AddrPort() }
 
 func (s *status) serve() error {
 	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -132,4 +133,17 @@ func (p *Postfix) postconf(ctx context.Context, args ...string) (string, error) 
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line
+}
+
+// LineLimit is smtp_line_length_limit: the SMTP client breaks longer lines of a body. Zero: it breaks none.
+func (p *Postfix) LineLimit(ctx context.Context) (int, error) {
+	text, err := p.postconf(ctx, "-h", "smtp_line_length_limit")
+	if err != nil {
+		return 0, err
+	}
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 0 {
+		return 0, fmt.Errorf("postconf: smtp_line_length_limit is %q, expected a number", text)
+	}
+	return limit, nil
 }

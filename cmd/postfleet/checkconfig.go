@@ -1,0 +1,111 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/postfleet/postfleet/internal/config"
+	"github.com/postfleet/postfleet/internal/node"
+)
+
+func newCheckConfig() *cobra.Command {
+	var daemon string
+	var quiet, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check-config FILE",
+		Short: "Tell whether a daemon would take a configuration file, and what it would run",
+		Long: `Tell whether a daemon would take a configuration file, and what it would run.
+
+The file's keys tell whose it is, milter's or aggregator's; --daemon says so where they don't. Keys and certificates
+that the file names are read, so run this as the user that the daemon runs as. Exit status: 0 good, 2 bad.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{fmt.Errorf("expected one configuration file (see %s --help)", cmd.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			kind, lines, err := checkConfig(args[0], daemon)
+			if err != nil {
+				return usageError{err}
+			}
+			return printCheck(cmd.OutOrStdout(), args[0], kind, lines, quiet, asJSON)
+		},
+	}
+	cmd.Flags().StringVar(&daemon, "daemon", "", "whose file it is: milter or aggregator")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing when the file is good")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// checkConfig gives the kind of a configuration and what its daemon would do.
+func checkConfig(path, daemon string) (kind config.Kind, lines []string, err error) {
+	if kind, err = config.KindOf(path); err != nil {
+		return "", nil, err
+	}
+	switch kind = cmp.Or(config.Kind(daemon), kind); kind {
+	case config.KindMilter:
+		c, err := config.LoadMilter(path)
+		if err != nil {
+			return kind, nil, err
+		}
+		lines, err = node.Check(c, node.Options{Version: version, Log: zap.NewNop()})
+		return kind, lines, err
+	case config.KindAggregator:
+		c, err := config.LoadAggregator(path)
+		if err != nil {
+			return kind, nil, err
+		}
+		lines, err = checkAggregator(c)
+		return kind, lines, err
+	}
+	return kind, nil, fmt.Errorf("--daemon: expected milter or aggregator, not %q", daemon)
+}
+
+// checkAggregator reads the certificate that the aggregator would show to nodes, and sums up what it would do.
+func checkAggregator(c *config.Aggregator) ([]string, error) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("host name: %w", err)
+	}
+	s := &aggregatorService{config: c, log: zap.NewNop()}
+	scheme := "http"
+	if c.HTTP.CertFile != "" {
+		scheme = "https"
+	}
+	lines := []string{fmt.Sprintf("pages and JSON API on %s://%s", scheme, c.HTTP.Listen)}
+	host := config.FirstLabel(hostname)
+	if s.certificateSource(host) == fromFiles {
+		if _, err := s.fileCredentials(host); err != nil {
+			return nil, err
+		}
+		lines = append(lines, "asks nodes with the certificate "+c.Client.CertFile.Expand(host))
+	} else {
+		lines = append(lines, "asks nodes with a certificate from Consul")
+	}
+	if c.FromConsul() {
+		return append(lines, "members from Consul's service "+c.Consul.APIService), nil
+	}
+	for _, member := range c.Members.Static {
+		lines = append(lines, fmt.Sprintf("member %s at %s", member.Name, member.Address))
+	}
+	return lines, nil
+}
+
+func printCheck(out io.Writer, path string, kind config.Kind, lines []string, quiet, asJSON bool) error {
+	switch {
+	case quiet:
+		return nil
+	case asJSON:
+		return json.NewEncoder(out).Encode(map[string]any{"file": path, "daemon": kind, "runs": lines})
+	}
+	_, err := fmt.Fprintf(out, "%s: good, for postfleet %s\n  %s\n", path, kind, strings.Join(lines, "\n  "))
+	return err
+}

@@ -1,0 +1,304 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/postfleet/postfleet/consul"
+	"github.com/postfleet/postfleet/internal/config"
+	"github.com/postfleet/postfleet/internal/dkim"
+	"github.com/postfleet/postfleet/internal/fleet"
+	"github.com/postfleet/postfleet/internal/node/mta"
+	"github.com/postfleet/postfleet/internal/nodeapi"
+	"github.com/postfleet/postfleet/internal/pki"
+	"github.com/postfleet/postfleet/internal/repository"
+	"github.com/postfleet/postfleet/milter"
+)
+
+// Node is a node daemon. New binds all its listeners, Start lets it work, Reload changes its policy, Stop ends it.
+type Node struct {
+	name    string
+	o       Options
+	started time.Time
+	live    atomic.Pointer[live]
+
+	store     *repository.Repository
+	milter    *milter.Server
+	follower  *follower
+	postfix   *mta.Postfix
+	health    *mailHealth
+	status    *status           // nil: none
+	api       *nodeapi.Server   // nil: none
+	consul    *consul.Client    // nil: none
+	leaf      *consul.Leaf      // nil: the certificate is not Consul's
+	registrar *consul.Registrar // nil: none
+
+	following, leafing, registering loop
+
+	running  sync.WaitGroup // servers
+	serving  atomic.Bool    // the milter takes connections
+	draining atomic.Bool
+	refused  atomic.Int64 // configurations that Reload refused
+	stops    cleanups
+}
+
+// live is what a reload replaces.
+type live struct {
+	config *config.Milter
+	signer *dkim.Signer
+}
+
+// New opens the repository and binds every listener, so that whatever can be wrong is known before anything runs. A
+// [ConfigError] is the configuration's fault.
+func New(c *config.Milter, o Options) (_ *Node, err error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	name, err := c.NodeName(o.Hostname)
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	o.Log = o.Log.With(zap.String("node", name))
+	n := &Node{name: name, o: o, started: o.Now(), postfix: mta.New(postfixOptions(&c.Postfix, &o))}
+	n.stops.log = o.Log
+	defer func() {
+		if err != nil {
+			_ = n.stops.run(context.Background()) // nothing runs yet; err is what went wrong
+		}
+	}()
+	signer, err := newSigner(&c.DKIM, name, n.lineLimit())
+	if err != nil {
+		return nil, err
+	}
+	n.live.Store(&live{config: c, signer: signer})
+	n.health = &mailHealth{milter: n.milterCheck, now: o.Now,
+		banner: func(ctx context.Context) (string, error) { return mta.Banner(ctx, string(c.Postfix.SMTPAddress)) }}
+	// Ended in reverse: the milter drains while health and node API still answer, and the log is read to the last.
+	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildAPI, n.buildStatus,
+		n.buildMilter, n.buildRegistrar} {
+		if err := build(c); err != nil {
+			return nil, err
+		}
+	}
+	n.register()
+	return n, nil
+}
+
+// infoTimeout bounds the wait for facts that somebody else has to look up.
+const infoTimeout = 5 * time.Second
+
+// bounded is a context for questions that must not take long.
+func (n *Node) bounded() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), infoTimeout)
+}
+
+// lineLimit is where Postfix breaks lines; its default where it can't be asked.
+func (n *Node) lineLimit() int {
+	ctx, cancel := n.bounded()
+	defer cancel()
+	limit, err := n.postfix.LineLimit(ctx)
+	if err != nil {
+		n.o.Log.Warn("taking Postfix's default for smtp_line_length_limit", zap.Error(err))
+		return dkim.DefaultLineLimit
+	}
+	return limit
+}
+
+func (n *Node) buildStore(c *config.Milter) error {
+	store, err := repository.Open(repositoryOptions(c, n.name, &n.o))
+	if err != nil {
+		return err
+	}
+	n.store = store
+	n.stops.add("repository", func(context.Context) error { return store.Close() })
+	return nil
+}
+
+func (n *Node) buildFollower(c *config.Milter) error {
+	n.follower = &follower{source: openLog(&c.Postfix.Log, n.o.Log), store: n.store, log: n.o.Log.Named("log")}
+	n.stops.add("log follower", n.following.stop)
+	return nil
+}
+
+func (n *Node) buildMilter(c *config.Milter) error {
+	server, err := milter.New(milterOptions(&c.Milter, policy(c, n.live.Load().signer), n.store, &n.o))
+	if err != nil {
+		return fmt.Errorf("milter: %w", err)
+	}
+	n.milter = server
+	n.stops.add("milter", n.drain)
+	return nil
+}
+
+// drain stops taking mail and finishes the messages under way.
+func (n *Node) drain(ctx context.Context) error {
+	n.draining.Store(true)
+	n.serving.Store(false)
+	ctx, cancel := context.WithTimeout(ctx, n.live.Load().config.Milter.DrainTimeout.Std())
+	defer cancel()
+	return n.milter.Shutdown(ctx)
+}
+
+func (n *Node) buildConsul(c *config.Milter) error {
+	if !c.Consul.Enabled {
+		return nil
+	}
+	client, err := newConsulClient(&c.Consul.Consul, &n.o)
+	if err != nil {
+		return err
+	}
+	n.consul = client
+	n.stops.add("consul client", func(context.Context) error { client.Close(); return nil })
+	return nil
+}
+
+func (n *Node) buildAPI(c *config.Milter) error {
+	var credentials pki.Options
+	var err error
+	switch certificateSource(c, n.name) {
+	case noAPI:
+		if c.API.Certificates != noAPI {
+			n.o.Log.Warn("node API is off: there is no certificate", zap.String("file", c.API.CertFile.Expand(n.name)))
+		}
+		return nil
+	case fromFiles:
+		if credentials, err = fileCredentials(&c.API, n.name, &n.o); err != nil {
+			return err
+		}
+	case fromConsul:
+		n.leaf = connectLeaf(c, n.name, n.consul)
+		n.stops.add("certificate from consul", n.leafing.stop)
+		credentials = pki.Options{Source: n.leaf, Scheme: connectScheme(c), Now: n.o.Now}
+	}
+	handler := nodeapi.NewHandler(nodeapi.Options{Node: n.name, Store: n.store, Info: n.Info, Log: n.o.Log.Named("nodeapi"),
+		Registerer: n.o.Registry, Now: n.o.Now})
+	n.api, err = nodeapi.Listen(nodeapi.ServerOptions{Address: string(c.API.Listen), Handler: handler,
+		TLS: pki.ServerConfig(credentials, pki.Aggregator), Log: n.o.Log.Named("nodeapi")})
+	if err != nil {
+		return err
+	}
+	n.stops.add("node API", n.api.Shutdown)
+	return nil
+}
+
+func (n *Node) buildStatus(c *config.Milter) error {
+	if c.Status.Listen == "" {
+		return nil
+	}
+	var err error
+	n.status, err = newStatus(statusOptions{
+		listen:   string(c.Status.Listen),
+		gatherer: n.o.Registry,
+		alive:    n.apiChecks,
+		mail:     n.health.checks,
+		log:      n.o.Log.Named("status"),
+	})
+	if err != nil {
+		return err
+	}
+	n.stops.add("status listener", n.status.stop)
+	return nil
+}
+
+// buildRegistrar has the last word to add: what Consul knows of goes first.
+func (n *Node) buildRegistrar(c *config.Milter) error {
+	if n.consul == nil {
+		return nil
+	}
+	n.registrar = consul.NewRegistrar(consul.RegistrarOptions{Client: n.consul, Services: n.services,
+		DeregisterAfter: c.Consul.Deregister.Std()})
+	n.stops.add("consul registration", func(ctx context.Context) error {
+		return errors.Join(n.registering.stop(ctx), n.registrar.Deregister(ctx))
+	})
+	return nil
+}
+
+// Start lets the node work and returns. What ends a part of it before Stop goes to failed. It is called once.
+func (n *Node) Start(failed func(error)) error {
+	n.following.start(n.follower.run)
+	if n.leaf != nil {
+		n.leafing.start(n.leaf.Run)
+	}
+	serve := func(serve func() error) {
+		n.running.Go(func() {
+			if err := serve(); err != nil {
+				failed(err)
+			}
+		})
+	}
+	if n.api != nil {
+		serve(n.api.Serve)
+	}
+	if n.status != nil {
+		serve(n.status.serve)
+	}
+	n.milter.Start()
+	n.serving.Store(true)
+	if n.registrar != nil {
+		n.registering.start(n.registrar.Run)
+	}
+	n.o.Log.Info("node works", zap.String("version", n.o.Version), zap.Strings("does", n.summary()))
+	return nil
+}
+
+// apiChecks tell whether the node API can answer.
+func (n *Node) apiChecks(context.Context) []fleet.Check {
+	check := fleet.Check{Name: "node API", OK: true, Text: "is off"}
+	if n.api != nil {
+		check.Text = "listens on " + n.api.Addr().String()
+	}
+	if n.leaf != nil {
+		if _, _, err := n.leaf.Credentials(); err != nil {
+			check.OK, check.Text = false, err.Error()
+		}
+	}
+	return []fleet.Check{check}
+}
+
+// Reload takes a new policy: keys, who is signed for, what is kept of a message. All that can fail is done before
+// anything changes, so that after an error the node works on as before.
+func (n *Node) Reload(c *config.Milter) error {
+	err := n.reload(c)
+	if err != nil {
+		n.refused.Add(1)
+	}
+	return err
+}
+
+func (n *Node) reload(c *config.Milter) error {
+	if err := reloadable(n.live.Load().config, c); err != nil {
+		return err
+	}
+	signer, err := newSigner(&c.DKIM, n.name, n.lineLimit())
+	if err != nil {
+		return err
+	}
+	n.live.Store(&live{config: c, signer: signer})
+	n.milter.Reload(policy(c, signer))
+	return nil
+}
+
+// Stop ends the node: it drains the milter first, so that messages under way are finished and recorded, then the rest in
+// reverse order of its start. What doesn't end with ctx is left behind and named in the error.
+func (n *Node) Stop(ctx context.Context) error {
+	err := n.stops.run(ctx)
+	n.running.Wait()
+	return err
+}
+
+// Addresses are where the node listens, for tests that ask for any free port.
+func (n *Node) Addresses() (api, status string) {
+	if n.api != nil {
+		api = n.api.Addr().String()
+	}
+	if n.status != nil {
+		status = n.status.address().String()
+	}
+	return api, status
+}

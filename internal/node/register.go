@@ -1,0 +1,81 @@
+package node
+
+import (
+	"net"
+	"strconv"
+
+	"github.com/postfleet/postfleet/consul"
+	"github.com/postfleet/postfleet/internal/config"
+)
+
+func newConsulClient(c *config.Consul, o *Options) (*consul.Client, error) {
+	client, err := consul.NewClient(consul.Options{
+		Address:    c.Address,
+		Datacenter: c.Datacenter,
+		TokenFile:  string(c.TokenFile),
+		CAFile:     string(c.CAFile),
+		CertFile:   string(c.CertFile),
+		KeyFile:    string(c.KeyFile),
+		ServerName: c.ServerName,
+		Wait:       c.Wait.Std(),
+		Log:        o.Log.Named("consul"),
+		Registerer: o.Registry,
+	})
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	return client, nil
+}
+
+// services are what this host has to register: the node API, where there is one, and the mail service. Their ids carry
+// the node's name, so that several nodes can share one agent.
+func (n *Node) services() []consul.Service {
+	c := n.live.Load().config
+	var list []consul.Service
+	if n.api != nil {
+		host, port := hostPort(string(c.API.Address), portOf(n.api.Addr()))
+		list = append(list, consul.Service{
+			ID:      c.Consul.APIService + "-" + n.name,
+			Name:    c.Consul.APIService,
+			Address: host,
+			Port:    port,
+			Meta:    consul.NodeMeta(n.identity(n.o.Now())),
+			Check:   loopbackURL(n.status.address(), "/healthz"),
+		})
+	}
+	if c.Consul.MailService != "" {
+		host, port := hostPort(string(c.Node.MailAddress), smtpPort)
+		list = append(list, consul.Service{
+			ID:      c.Consul.MailService + "-" + n.name,
+			Name:    c.Consul.MailService,
+			Address: host,
+			Port:    port,
+			Meta:    map[string]string{consul.MetaNode: n.name},
+			Check:   loopbackURL(n.status.address(), "/healthz/mail"),
+		})
+	}
+	return list
+}
+
+const smtpPort = 25
+
+// hostPort cuts a configured address; where it says nothing, the host is left to Consul's agent and the port is the one
+// given.
+func hostPort(address string, otherwise int) (host string, port int) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", otherwise
+	}
+	port, err = strconv.Atoi(text)
+	if err != nil {
+		port = otherwise
+	}
+	return host, port
+}
+
+func portOf(address net.Addr) int {
+	if tcp, ok := address.(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return 0
+}
