@@ -2,8 +2,11 @@ package fleet
 
 import (
 	"math"
+	"slices"
 	"sort"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // StatsQuery asks for the figures of a time range, cut into equal steps.
@@ -82,6 +85,23 @@ type Refusal struct {
 	Count   int    `json:"count"`
 }
 
+// RefusalReason is a reply without what differs from one message to the next: the host before "said:", and every word with
+// a digit or an @ in it (reply codes, addresses, queue ids). Replies with the same reason are counted together.
+func RefusalReason(reply string) string {
+	if _, said, found := strings.Cut(reply, " said: "); found {
+		reply = said
+	}
+	words := strings.FieldsFunc(reply, unicode.IsSpace)
+	words = slices.DeleteFunc(words, func(word string) bool { return strings.ContainsAny(word, "0123456789@") })
+	reason := strings.Trim(strings.Join(words, " "), " :;,.-")
+	if reason == "" {
+		return "no reason given"
+	}
+	return clip(reason, maxReason)
+}
+
+const maxReason = 160
+
 // TopEntries is how many destinations and refusals a node reports and a page shows.
 const TopEntries = 50
 
@@ -137,11 +157,14 @@ const (
 // BucketLimit is the largest delay in bucket i, in seconds.
 func BucketLimit(i int) float64 { return histogramFirst * math.Pow(histogramGrowth, float64(i)) }
 
+// histogramBuckets bounds a histogram; the last bucket begins at over a thousand years.
+const histogramBuckets = 128
+
 // Observe counts n delays of so many seconds.
 func (h *Histogram) Observe(seconds float64, n int) {
 	i := 0
 	if seconds > histogramFirst {
-		i = int(math.Ceil(math.Log(seconds/histogramFirst)/math.Log(histogramGrowth) - 1e-9))
+		i = int(min(math.Ceil(math.Log(seconds/histogramFirst)/math.Log(histogramGrowth)-1e-9), histogramBuckets-1))
 	}
 	for len(*h) <= i {
 		*h = append(*h, 0)

@@ -1,0 +1,134 @@
+package repository
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// chunkSize is how many recipients one row holds. The first ones are in the document itself; a message with thousands has
+// the others in chunks, so that an attempt for one of them doesn't write all of them again.
+const chunkSize = 64
+
+// document is a message as stored.
+type document struct {
+	*fleet.Message
+	Chunks int `json:"chunks,omitempty"` // rows of further recipients
+}
+
+var seed = maphash.MakeSeed()
+
+// encodeMessage gives the document of a message without the recipients beyond the first chunk.
+func encodeMessage(m *fleet.Message) ([]byte, error) {
+	first := *m
+	doc := document{Message: &first, Chunks: chunks(len(m.Recipients))}
+	if doc.Chunks > 0 {
+		first.Recipients = m.Recipients[:chunkSize]
+	}
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("encode message %s: %w", m.ID, err)
+	}
+	return body, nil
+}
+
+// chunks is how many rows hold the recipients that the document itself doesn't.
+func chunks(recipients int) int { return max(0, (recipients-1)/chunkSize) }
+
+// chunkOf are the recipients in the row of that number, which counts from 1.
+func chunkOf(m *fleet.Message, number int) []fleet.Recipient {
+	return m.Recipients[number*chunkSize : min((number+1)*chunkSize, len(m.Recipients))]
+}
+
+// chunkSum changes whenever an event changes one of the recipients. It looks only at what events can change, since it is
+// taken of every chunk before each save.
+func chunkSum(recipients []fleet.Recipient) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for i := range recipients {
+		r := &recipients[i]
+		for _, text := range []string{r.Address, r.OrigTo, string(r.Status), r.Next, r.DSN, r.Relay, r.Reply} {
+			h.WriteString(text)
+			h.WriteByte(0)
+		}
+		for j := range r.Attempts {
+			a := &r.Attempts[j]
+			maphash.WriteComparable(&h, a.ID)
+			h.WriteString(a.Transcript)
+			h.WriteByte(0)
+			h.WriteString(a.TLS)
+			h.WriteByte(0)
+		}
+		h.WriteByte(1)
+	}
+	return h.Sum64()
+}
+
+// decodeMessage reads a document; more loads the chunk of a number, which counts from 1.
+func decodeMessage(body []byte, more func(id fleet.MessageID, number int) ([]byte, error)) (*fleet.Message, error) {
+	var doc document
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return nil, fmt.Errorf("decode message: %w", err)
+	}
+	for number := 1; number <= doc.Chunks; number++ {
+		chunk, err := more(doc.ID, number)
+		if err != nil {
+			return nil, fmt.Errorf("read recipients of message %s: %w", doc.ID, err)
+		}
+		var recipients []fleet.Recipient
+		if err := json.Unmarshal(chunk, &recipients); err != nil {
+			return nil, fmt.Errorf("decode recipients of message %s: %w", doc.ID, err)
+		}
+		doc.Recipients = append(doc.Recipients, recipients...)
+	}
+	return doc.Message, nil
+}
+
+// Compression is set for little memory: conversations are a few KiB each, and a window larger than one gains nothing.
+var (
+	compressor = sync.OnceValues(func() (*zstd.Encoder, error) {
+		return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(64<<10), zstd.WithLowerEncoderMem(true))
+	})
+	decompressor = sync.OnceValues(func() (*zstd.Decoder, error) {
+		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxMemory(maxTranscript))
+	})
+)
+
+// maxTranscript bounds a transcript when it is unpacked.
+const maxTranscript = 64 << 20
+
+func encodeTranscript(t *fleet.Transcript) ([]byte, error) {
+	plain, err := json.Marshal(t)
+	if err != nil {
+		return nil, fmt.Errorf("encode transcript %s: %w", t.Key, err)
+	}
+	pack, err := compressor()
+	if err != nil {
+		return nil, err
+	}
+	return pack.EncodeAll(plain, nil), nil
+}
+
+func decodeTranscript(body []byte) (*fleet.Transcript, error) {
+	unpack, err := decompressor()
+	if err != nil {
+		return nil, err
+	}
+	plain, err := unpack.DecodeAll(body, nil)
+	if err != nil {
+		return nil, fmt.Errorf("unpack transcript: %w", err)
+	}
+	t := &fleet.Transcript{}
+	if err := json.NewDecoder(bytes.NewReader(plain)).Decode(t); err != nil {
+		return nil, fmt.Errorf("decode transcript: %w", err)
+	}
+	return t, nil
+}

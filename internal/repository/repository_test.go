@@ -1,0 +1,85 @@
+package repository
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+func TestLifeOfAMessage(t *testing.T) {
+	r := open(t)
+	ctx := context.Background()
+	recorded, logged := life(1, noon)
+	if err := r.Append(ctx, recorded); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.AppendLog(ctx, Position{Source: "log", Cursor: "17", State: []byte("half a line")}, logged); err != nil {
+		t.Fatal(err)
+	}
+	page, err := r.Messages(ctx, fleet.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(page.Messages) != 1 || page.Next != 0 {
+		t.Fatalf("got %d messages, next %v", len(page.Messages), page.Next)
+	}
+	m := page.Messages[0]
+	if m.Fate() != fleet.FateDelivered || m.Subject != "Your invoice number 1 of November" || m.Node != "mx1" || m.RemovedBy != fleet.LeftDone {
+		t.Errorf("got %+v", m)
+	}
+	again, err := r.Message(ctx, m.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&m, again); diff != "" {
+		t.Error(diff)
+	}
+	transcripts, err := r.Transcripts(ctx, m.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []fleet.Transcript{*recorded.Body.(*fleet.Recorded).Transcript, logged[4].Body.(*fleet.Conversation).Transcript}
+	if diff := cmp.Diff(want, transcripts); diff != "" {
+		t.Error(diff)
+	}
+	at, found, err := r.Position("log")
+	if err != nil || !found || at.Cursor != "17" || string(at.State) != "half a line" {
+		t.Errorf("position %+v %v %v", at, found, err)
+	}
+	if _, err := r.Message(ctx, m.ID+1); fleet.CodeOf(err) != fleet.CodeNotFound {
+		t.Errorf("unknown message: %v", err)
+	}
+}
+
+func TestReopen(t *testing.T) {
+	dir := t.TempDir()
+	ctx := context.Background()
+	first := open(t, in(dir))
+	recorded, logged := life(1, noon)
+	if err := first.Append(ctx, recorded); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.AppendLog(ctx, Position{Source: "log", Cursor: "1"}, logged[:2]); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := open(t, in(dir))
+	if err := second.AppendLog(ctx, Position{Source: "log", Cursor: "2"}, logged); err != nil {
+		t.Fatal(err)
+	}
+	page, err := second.Messages(ctx, fleet.Query{QueueID: recorded.QueueID})
+	if err != nil || len(page.Messages) != 1 {
+		t.Fatalf("%v, %d messages", err, len(page.Messages))
+	}
+	if fate := page.Messages[0].Fate(); fate != fleet.FateDelivered {
+		t.Errorf("fate %s", fate)
+	}
+	if at, _, _ := second.Position("log"); at.Cursor != "2" {
+		t.Errorf("position %+v", at)
+	}
+}
