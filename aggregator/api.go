@@ -141,9 +141,6 @@ func (s *Server) apiTranscripts(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	transcripts, answer, err := s.fleet.Transcripts(r.Context(), node, id)
-	if transcripts == nil {
-		transcripts = []fleet.Transcript{}
-	}
 	s.answer(w, r, TranscriptsAnswer{transcripts, answer}, err)
 }
 

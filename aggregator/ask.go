@@ -95,7 +95,7 @@ func (f *Fanout) Message(ctx context.Context, node string, id fleet.MessageID) (
 	if err != nil {
 		return nil, r.answer(), err
 	}
-	r.value.Node = node
+	takeMessage(r.value, node)
 	return r.value, r.answer(), nil
 }
 
@@ -103,7 +103,7 @@ func (f *Fanout) Message(ctx context.Context, node string, id fleet.MessageID) (
 func (f *Fanout) Transcripts(ctx context.Context, node string, id fleet.MessageID) ([]fleet.Transcript, Answer, error) {
 	r, err := askOne(ctx, f, node, "transcripts",
 		func(ctx context.Context, n Node) ([]fleet.Transcript, error) { return n.Transcripts(ctx, id) })
-	return r.value, r.answer(), err
+	return wholeTranscripts(r.value), r.answer(), err
 }
 
 func askOne[T any](ctx context.Context, f *Fanout, node, what string,
@@ -144,9 +144,11 @@ func (f *Fanout) Stats(ctx context.Context, q fleet.StatsQuery) (*FleetStats, er
 		}
 		sum.Nodes = append(sum.Nodes, r.answer())
 		if r.err == nil {
+			wholeStats(r.value)
 			sum.ByNode[r.peer.Name] = r.value
 			sum.Fleet.Add(r.value)
 		}
 	}
+	wholeStats(&sum.Fleet)
 	return sum, nil
 }

@@ -120,11 +120,12 @@ func (n *fakeNode) Transcripts(ctx context.Context, id fleet.MessageID) ([]fleet
 	return n.transcripts[id], nil
 }
 
-func (n *fakeNode) Stats(ctx context.Context, _ fleet.StatsQuery) (*fleet.Stats, error) {
+func (n *fakeNode) Stats(ctx context.Context, q fleet.StatsQuery) (*fleet.Stats, error) {
 	if err := n.ready(ctx); err != nil {
 		return nil, err
 	}
 	stats := n.stats
+	stats.Steps = make([]fleet.Step, q.Steps)
 	return &stats, nil
 }
 

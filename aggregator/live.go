@@ -139,7 +139,7 @@ func (l *live) stream(ctx context.Context, of peer) {
 	for {
 		began := time.Now()
 		err := of.Events(ctx, func(change fleet.Change) {
-			change.Message.Node = of.Name
+			takeMessage(&change.Message, of.Name)
 			l.publish(change)
 		})
 		if ctx.Err() != nil {

@@ -124,7 +124,7 @@ func (s *source) accept(piece *fleet.Page) error {
 			return fleet.Errorf(fleet.CodeInternal, "answered messages that are out of order")
 		}
 		below = id
-		piece.Messages[i].Node = s.Name
+		takeMessage(&piece.Messages[i], s.Name)
 	}
 	if piece.Next > 0 && (s.next > 0 && piece.Next >= s.next || below > 0 && piece.Next > below) {
 		return fleet.Errorf(fleet.CodeInternal, "answered a page that leads nowhere")

@@ -42,6 +42,7 @@ func (f *Fanout) nodeFacts(ctx context.Context, of peer) NodeView {
 		facts.asked = time.Now()
 		facts.view = NodeView{Answer: r.answer()}
 		if r.err == nil {
+			wholeInfo(r.value)
 			facts.view.Info = r.value
 			facts.view.ClockDiff = r.value.Now.Sub(began.Add(r.took / 2))
 		}
