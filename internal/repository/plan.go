@@ -81,7 +81,7 @@ func (p *plan) parts() []statement {
 			onlyWaiting = "CROSS JOIN waiting w ON w.id = t.rowid"
 		}
 		return []statement{{`SELECT t.rowid, m.doc FROM term t ` + onlyWaiting + ` CROSS JOIN message m ON m.id = t.rowid
-			WHERE t.token MATCH ? AND t.rowid >= ? AND t.rowid < ? ORDER BY t.rowid DESC`, []any{p.words, p.low, p.high}}, fresh}
+			WHERE t.term MATCH ? AND t.rowid >= ? AND t.rowid < ? ORDER BY t.rowid DESC`, []any{p.words, p.low, p.high}}, fresh}
 	}
 	return []statement{{`SELECT id, doc FROM message WHERE id >= ? AND id < ? ORDER BY id DESC`, []any{p.low, p.high}}}
 }

@@ -59,6 +59,9 @@ func bounds(q *fleet.Query) (low, high fleet.MessageID) {
 
 // read runs f as one of the reads that run at once. Files that turn out damaged are set aside, and f begins anew.
 func (r *Repository) read(ctx context.Context, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case r.readers <- struct{}{}:
 		defer func() { <-r.readers }()
