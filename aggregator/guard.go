@@ -78,7 +78,6 @@ func (s *Server) guard(one route) http.Handler {
 			http.Redirect(w, r, "/login?"+url.Values{"next": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 			return
 		default:
-			w.Header().Set("WWW-Authenticate", `Bearer realm="postfleet"`)
 			s.fail(w, r, fleet.Errorf(fleet.CodeUnauthorized, "sign in first"))
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"io"
 	"math/big"
@@ -26,27 +27,20 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest"
+	"golang.org/x/crypto/argon2"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
 )
 
 const testPassword = "correct horse battery"
 
-// testUsers is a users file with one user a role, made once: hashing takes its time.
+// testUsers is a users file with one user a role, whose hashes cost little.
 var testUsers = sync.OnceValue(func() (users []byte) {
-	dir, err := os.MkdirTemp("", "postfleet-accounts")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	file := accounts.UserFile{Path: filepath.Join(dir, "users")}
-	for name, role := range map[string]accounts.Role{"vera": accounts.Viewer, "otto": accounts.Operator, "anna": accounts.Admin} {
-		if err := file.Add(name, role, testPassword); err != nil {
-			panic(err)
-		}
-	}
-	if users, err = os.ReadFile(file.Path); err != nil {
-		panic(err)
+	salt := []byte("sixteen bytes of")
+	encode := base64.RawStdEncoding.EncodeToString
+	hash := "$argon2id$v=19$m=64,t=1,p=1$" + encode(salt) + "$" + encode(argon2.IDKey([]byte(testPassword), salt, 1, 64, 1, 32))
+	for role, name := range userOfRole {
+		users = append(users, name+":"+role.String()+":"+hash+"\n"...)
 	}
 	return users
 })

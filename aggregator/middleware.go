@@ -158,6 +158,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.log.Error("request failed", zap.String("request", requestID(r.Context())), zap.Error(err))
 	}
 	if wantsJSON(r) {
+		if fleet.CodeOf(err) == fleet.CodeUnauthorized {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="postfleet"`) // RFC 6750 section 3
+		}
 		httperr.WriteJSON(w, err)
 		return
 	}
