@@ -14,7 +14,7 @@ type session struct {
 	reason     string       // of that
 	sender     string       // in the restriction's line
 	recipient  string
-	currentQID string       // of the last client= line
+	currentQID string // of the last client= line
 }
 
 // readServer reads smtpd(8)'s lines.
