@@ -73,9 +73,9 @@ func (p *pages) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset": p.assets.link, "visible": visible, "plain": plain, "clipped": clipped, "clipPlain": clipPlain,
 		"size": sizeWords, "count": countWords[int], "count64": countWords[int64], "seconds": secondsWords, "duration": durationWords,
-		"ago": agoWords, "clock": clockWords, "exact": exactWords, "rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"ago": agoWords, "agoLong": agoLongWords, "clock": clockWords, "exact": exactWords, "rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"plural": plural, "dsnNote": dsnNote, "statusMark": statusMark, "rowID": rowID, "anchor": transcriptAnchor,
-		"clockDiff": clockDiffWords, "dict": dict, "join": strings.Join, "legend": legend,
+		"clockDiff": clockDiffWords, "dict": dict, "join": strings.Join, "legend": legend, "selectors": selectorNames,
 		"rowData": func(r row, now time.Time) rowData { return rowData{r, now} },
 	}
 }

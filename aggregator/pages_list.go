@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,9 @@ func newRow(m *fleet.Message) row {
 	if len(m.Recipients) > 0 {
 		one.To, one.More = m.Recipients[0].Address, max(len(m.Recipients), m.RecipientCount)-1
 	}
-	one.Reply = m.Reply
+	if refused(m.Reply) {
+		one.Reply = m.Reply
+	}
 	for i := range m.Recipients {
 		r := &m.Recipients[i]
 		for j := range r.Attempts {
@@ -62,6 +65,9 @@ func newRow(m *fleet.Message) row {
 	}
 	return one
 }
+
+// refused tells an SMTP reply that is no success (RFC 5321 section 4.2.1).
+func refused(reply string) bool { return reply != "" && reply[0] != '2' }
 
 func messageLink(node string, id fleet.MessageID) string {
 	return "/messages/" + url.PathEscape(node) + "/" + id.String()
@@ -83,6 +89,7 @@ func (s *Server) pageMessages(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		list.Form.fail(wrong)
+		list.Empty = "wrong"
 		status = http.StatusBadRequest
 	}
 	title := "Messages"
@@ -150,11 +157,11 @@ func whyEmpty(list *listPage, cursor string) string {
 	return "nothing"
 }
 
-// Selectors are the selectors that signed, for the list's narrow column.
-func (r row) Selectors() string {
+// selectorNames are the selectors that signed, each once.
+func selectorNames(signatures []fleet.Signature) string {
 	var names []string
-	for _, signature := range r.Signatures {
-		if len(names) == 0 || names[len(names)-1] != signature.Selector {
+	for _, signature := range signatures {
+		if !slices.Contains(names, signature.Selector) {
 			names = append(names, signature.Selector)
 		}
 	}

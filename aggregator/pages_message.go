@@ -25,6 +25,7 @@ type messagePage struct {
 	Hidden      int    // recipients left out
 	ShowAll     string // address with all of them
 	Missing     int    // recipients that Postfix counted and the log doesn't name
+	Refused     bool   // the client was told so
 	Tally       []tally
 	Related     []related
 	Transcripts transcriptSet
@@ -136,6 +137,7 @@ func newMessagePage(m *fleet.Message, answer Answer, most int) *messagePage {
 		}
 		view.Shown = append(view.Shown, newRecipientRow(&m.Recipients[i]))
 	}
+	view.Refused = refused(m.Reply)
 	view.Missing = max(0, m.RecipientCount-len(m.Recipients))
 	for _, status := range fleet.Statuses {
 		if n := m.Count(func(s fleet.Status) bool { return s == status }); n > 0 {

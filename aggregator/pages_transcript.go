@@ -12,6 +12,9 @@ import (
 // mostLines of one transcript are shown.
 const mostLines = 2000
 
+// mostOpen conversations of one message are all unfolded.
+const mostOpen = 4
+
 // transcriptSet is what the node answered when it was asked for a message's conversations, just now.
 type transcriptSet struct {
 	Message *fleet.Message
@@ -24,10 +27,13 @@ type transcriptSet struct {
 
 type transcriptView struct {
 	fleet.Transcript
-	Anchor string
-	Shown  []lineView
-	Hidden int
-	Took   time.Duration
+	Anchor     string
+	Shown      []lineView
+	Hidden     int
+	Took       time.Duration
+	Open       bool   // shown at once; with many conversations those that went well are folded
+	Ending     string // the last reply
+	EndingTone string
 }
 
 type lineView struct {
@@ -68,7 +74,9 @@ func (s *Server) fetchTranscripts(r *http.Request, node string, id fleet.Message
 		return set
 	}
 	for i := range transcripts {
-		set.Views = append(set.Views, newTranscriptView(&transcripts[i]))
+		view := newTranscriptView(&transcripts[i])
+		view.Open = len(transcripts) <= mostOpen || view.EndingTone == "wait" || view.EndingTone == "bad"
+		set.Views = append(set.Views, view)
 	}
 	return set
 }
@@ -87,6 +95,9 @@ func newTranscriptView(t *fleet.Transcript) transcriptView {
 		case fleet.ServerSays:
 			line.Class, line.Arrow = "says-server", "server"
 			line.Code = replyClass(line.Text)
+			if line.Code != "" && !strings.HasPrefix(line.Text, "221") { // the goodbye decides nothing
+				view.Ending, view.EndingTone = line.Text, line.Code
+			}
 		default:
 			line.Class, line.Arrow = "says-note", "note"
 		}

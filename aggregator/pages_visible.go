@@ -53,9 +53,9 @@ func oddity(r rune, size int, first byte, prev rune, rest string) (name, shown s
 	case r == utf8.RuneError && size <= 1:
 		return fmt.Sprintf("byte 0x%02X, not UTF-8", first), fmt.Sprintf("⟦%02X⟧", first), true
 	case r < 0x20:
-		return fmt.Sprintf("U+%04X control character", r), string(0x2400 + r), true
+		return fmt.Sprintf("U+%04X control character", r), "⟦" + controlNames[r] + "⟧", true
 	case r == 0x7f:
-		return "U+007F control character", "␡", true
+		return "U+007F control character", "⟦DEL⟧", true
 	case r == 0x200d && joinsPictures(prev, rest):
 		return "", "", false
 	case r == ' ' || unicode.IsGraphic(r) && !unicode.Is(blanks, r):
@@ -63,6 +63,10 @@ func oddity(r rune, size int, first byte, prev rune, rest string) (name, shown s
 	}
 	return fmt.Sprintf("U+%04X %s", r, kind(r)), fmt.Sprintf("⟦U+%04X⟧", r), true
 }
+
+// controlNames are the names of U+0000 to U+001F. Fonts often lack Unicode's pictures of them.
+var controlNames = [...]string{"NUL", "SOH", "STX", "ETX", "EOT", "ENQ", "ACK", "BEL", "BS", "TAB", "LF", "VT", "FF", "CR", "SO", "SI",
+	"DLE", "DC1", "DC2", "DC3", "DC4", "NAK", "SYN", "ETB", "CAN", "EM", "SUB", "ESC", "FS", "GS", "RS", "US"}
 
 // blanks are graphic by Unicode's book and yet show nothing.
 var blanks = &unicode.RangeTable{

@@ -93,13 +93,26 @@ func agoWords(t, now time.Time) string {
 	return fmt.Sprintf("%d d", int(d.Hours()/24))
 }
 
-// clockWords is the server's form of a time, for readers without JavaScript: UTC, with the date where it isn't today's.
+// agoLongWords is agoWords in running text: 12 min ago.
+func agoLongWords(t, now time.Time) string {
+	words := agoWords(t, now)
+	if words == "" || words == "now" || words == "ahead" {
+		return words
+	}
+	return words + " ago"
+}
+
+// clockWords is the server's form of a time, for readers without JavaScript: UTC, with the date where it isn't today's,
+// and the date alone where it isn't this year's.
 func clockWords(t, now time.Time) string {
 	t, now = t.UTC(), now.UTC()
 	if t.Year() == now.Year() && t.YearDay() == now.YearDay() {
 		return t.Format("15:04:05")
 	}
-	return t.Format("2006-01-02 15:04")
+	if t.Year() == now.Year() {
+		return t.Format("01-02 15:04")
+	}
+	return t.Format(time.DateOnly)
 }
 
 func exactWords(t time.Time) string {

@@ -174,11 +174,14 @@ func (b *Browser) Click(selector string) error {
 	return nil
 }
 
-// Picture is the whole page as PNG.
-func (b *Browser) Picture() ([]byte, error) {
+// Picture is the whole page as PNG, or as much of it as the window shows.
+func (b *Browser) Picture(whole bool) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	return chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if whole {
+		return chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	}
+	return chromedp.Run(ctx, chromedp.CaptureScreenshot())
 }
 
 // saw tells what was on the page when a step failed.

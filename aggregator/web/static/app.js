@@ -24,7 +24,11 @@
     return `${Math.floor(s / 86400)} d`;
   };
   const forms = {
-    clock: (d, now) => (day(d) === day(now) ? clock(d) : `${day(d)} ${two(d.getHours())}:${two(d.getMinutes())}`),
+    clock: (d, now) => {
+      if (day(d) === day(now)) return clock(d);
+      const minute = `${two(d.getHours())}:${two(d.getMinutes())}`;
+      return d.getFullYear() === now.getFullYear() ? `${day(d).slice(5)} ${minute}` : day(d);
+    },
     step: (d) => `${day(d)} ${two(d.getHours())}:${two(d.getMinutes())}`,
     exact: (d) => exact(d),
     ago,
@@ -34,7 +38,8 @@
       const d = new Date(el.dateTime);
       const form = forms[el.dataset.as];
       if (!form || isNaN(d)) continue;
-      const text = form(d, now) + (el.dataset.suffix && form === ago ? ' ' + el.dataset.suffix : '');
+      let text = form(d, now);
+      if (el.dataset.suffix && /\d/.test(text)) text += ' ' + el.dataset.suffix;
       if (el.textContent !== text) el.textContent = text;
       const title = `${exact(d)} ${zone(d)}, ${ago(d, now)} ago`;
       if (el.title !== title && form !== ago) el.title = title;
@@ -93,12 +98,23 @@
     setTimeout(() => { word.textContent = 'Copy'; }, 2000);
   }
 
+  // On a phone the filters make room for the list, unless one is on or wrong.
+  function foldFilters(piece) {
+    const form = $$('#filters', piece)[0];
+    const unfold = $$('[data-filters]', piece)[0];
+    if (!form || !unfold) return;
+    unfold.hidden = false;
+    form.classList.toggle('folded', !form.querySelector('.chips, .wrong'));
+    unfold.addEventListener('click', () => form.classList.remove('folded'));
+  }
+
   // --- Every piece of page that arrives, the first one included.
   function arrive(piece) {
     localize(piece);
     for (const el of $$('[data-theme-toggle], .copy', piece)) el.hidden = false;
     if (navigator.clipboard === undefined) for (const el of $$('.copy', piece)) el.hidden = true;
     for (const el of $$('[data-chart-table]', piece)) el.open = false;
+    foldFilters(piece);
     if (document.getElementById('filters')) sessionStorage.setItem('list', location.pathname + location.search);
   }
   document.addEventListener('htmx:load', (event) => arrive(event.detail.elt));

@@ -44,7 +44,7 @@
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       scales: { x: { range: () => [times[0] - step / 2, times[times.length - 1] + step / 2] }, y: { range: (u, low, high) => [0, Math.max(4, high * 1.08)] } },
       axes: [
-        { ...axis, space: 70, grid: { show: false }, values: (u, splits, index, space, incr) => splits.map((t) => label(t, incr)) },
+        { ...axis, size: 28, space: 70, grid: { show: false }, values: (u, splits, index, space, incr) => splits.map((t) => label(t, incr)) },
         { ...axis, size: 46, space: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6] },
       ],
       series: [{}, ...[...series].reverse().map((s) => ({

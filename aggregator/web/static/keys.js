@@ -24,6 +24,7 @@
     j: () => move(1), ArrowDown: () => document.activeElement?.matches('a.open') && move(1),
     k: () => move(-1), ArrowUp: () => document.activeElement?.matches('a.open') && move(-1),
     '/': () => {
+      document.getElementById('filters')?.classList.remove('folded');
       const field = document.querySelector('#filters input:not([type=hidden])');
       field?.focus();
       field?.select();

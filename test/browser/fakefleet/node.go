@@ -133,6 +133,10 @@ func (n *Node) Events(ctx context.Context, each func(fleet.Change)) error {
 		defer n.mu.Unlock()
 		return n.down
 	}
+	if !slices.Contains(n.info.Capabilities, fleet.CapEvents) {
+		defer n.mu.Unlock()
+		return fleet.Errorf(fleet.CodeUnsupported, "this node's version has no live rows")
+	}
 	changes := make(chan fleet.Change, 64)
 	n.listeners[changes] = true
 	n.mu.Unlock()

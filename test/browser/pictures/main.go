@@ -113,12 +113,12 @@ func take(b *browser.Browser, dir, name string, only []string) error {
 		width  int64
 		height int64
 		dark   bool
-	}{{"light", 1440, 900, false}, {"dark", 1440, 900, true}, {"phone", 390, 844, false}} {
+	}{{"light", 1440, 900, false}, {"dark", 1440, 900, true}, {"phone", 390, 1200, false}} {
 		if err := b.Window(form.width, form.height, form.dark); err != nil {
 			return err
 		}
 		time.Sleep(400 * time.Millisecond) // charts and animations come to rest
-		png, err := b.Picture()
+		png, err := b.Picture(form.width > 600)
 		if err != nil {
 			return fmt.Errorf("picture of %s: %w", name, err)
 		}
