@@ -108,7 +108,7 @@ func (g *guard) next() error {
 			return err
 		}
 	} else if g.in.Buffered() < size {
-		g.deadline(packetTime)
+		g.deadline(g.server.packetTime)
 	}
 	if bad := g.course.step(code); bad != faultNone {
 		return g.fail(bad)
@@ -125,7 +125,7 @@ func (g *guard) check(code byte, size int) error {
 		packet, err = g.peek(size)
 	} else {
 		packet = make([]byte, size)
-		g.deadline(packetTime)
+		g.deadline(g.server.packetTime)
 		_, err = io.ReadFull(g.in, packet)
 		g.whole.Reset(packet)
 	}
@@ -141,7 +141,7 @@ func (g *guard) check(code byte, size int) error {
 // peek looks at bytes of a packet that has begun.
 func (g *guard) peek(n int) ([]byte, error) {
 	if g.in.Buffered() < n {
-		g.deadline(packetTime)
+		g.deadline(g.server.packetTime)
 	}
 	return g.in.Peek(n)
 }
@@ -153,7 +153,7 @@ func (g *guard) wait() error {
 	}
 	limit := g.server.options.ReadTimeout
 	if !g.course.negotiated {
-		limit = min(limit, negotiationTime)
+		limit = min(limit, g.server.negotiationTime)
 	}
 	g.deadline(limit)
 	if g.drained() {

@@ -61,7 +61,7 @@ func command(verb, args string) string {
 }
 
 func (m *message) learnQueueID(id string) {
-	if m.queueID == "" {
+	if id != "" {
 		m.queueID = clean(id, maxName)
 	}
 }

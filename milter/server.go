@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	gomilter "github.com/d--j/go-milter"
 	"go.uber.org/zap"
@@ -28,6 +29,8 @@ type Server struct {
 	stopped   context.Context
 	draining  atomic.Bool
 
+	negotiationTime, packetTime time.Duration
+
 	mu    sync.Mutex
 	conns map[*guard]struct{}
 
@@ -41,7 +44,7 @@ var quietLibrary = sync.OnceFunc(func() { gomilter.LogWarning = func(string, ...
 // New binds all sockets. When one can't be bound, none is.
 func New(o Options) (*Server, error) {
 	o.setDefaults()
-	s := &Server{options: o, conns: map[*guard]struct{}{}}
+	s := &Server{options: o, conns: map[*guard]struct{}{}, negotiationTime: negotiationTime, packetTime: packetTime}
 	s.stopped, s.stop = context.WithCancel(context.Background())
 	s.Reload(o.Policy)
 	var err error

@@ -10,12 +10,9 @@ import (
 	"time"
 
 	gomilter "github.com/d--j/go-milter"
-	"go.uber.org/goleak"
 
 	"github.com/postfleet/postfleet/internal/fleet"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fixed is the time of the server in tests.
 var fixed = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
@@ -111,14 +108,16 @@ func start(t testing.TB, o Options) (*Server, string) {
 		t.Fatal(err)
 	}
 	s.Start()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := s.Shutdown(ctx); err != nil {
-			t.Errorf("shut down: %v", err)
-		}
-	})
+	t.Cleanup(func() { shutDown(t, s) })
 	return s, path
+}
+
+func shutDown(t testing.TB, s *Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Errorf("shut down: %v", err)
+	}
 }
 
 // mta is the other end: a milter client with macros.
@@ -244,4 +243,3 @@ func TestMessageIsSignedAndRecorded(t *testing.T) {
 		t.Errorf("traffic %+v", got)
 	}
 }
-
