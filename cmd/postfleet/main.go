@@ -64,7 +64,9 @@ func newRoot() *cobra.Command {
 		newDKIM(),
 		newMilter(),
 		newReplay(),
+		newTail(),
 		newToken(),
+		newTrace(),
 		newUser(),
 		newVersion(),
 	)
