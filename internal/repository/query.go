@@ -62,13 +62,14 @@ func (r *Repository) read(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if r.stopping() {
+		return ErrClosed
+	}
 	select {
 	case r.readers <- struct{}{}:
 		defer func() { <-r.readers }()
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-r.stop:
-		return ErrClosed
 	}
 	err := f()
 	if corrupt(err) {

@@ -1,0 +1,78 @@
+package repository
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// TestMigration opens a file that schema 1 wrote: its messages are found and counted like new ones.
+func TestMigration(t *testing.T) {
+	dir := t.TempDir()
+	old, err := os.ReadFile("testdata/messages-schema-1.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := newSegment(messageKind, dir, fleet.MessageIDAt(noon.Truncate(24*time.Hour)), 0).path
+	execute(t, path, string(old))
+	r := open(t, in(dir))
+	ctx := context.Background()
+	page, err := r.Messages(ctx, fleet.Query{Subject: "invoice number 2"})
+	if err != nil || len(page.Messages) != 1 || page.Messages[0].Fate() != fleet.FateDelivered {
+		t.Fatalf("%v, %d messages", err, len(page.Messages))
+	}
+	stats, err := r.Stats(ctx, fleet.StatsQuery{Since: noon.Add(-time.Hour), Until: noon.Add(time.Hour), Steps: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(fleet.Step{Start: noon.Add(-time.Hour), Messages: 3, Delivered: 3}, stats.Total); diff != "" {
+		t.Error(diff)
+	}
+	if at, found, err := r.Position("log"); err != nil || !found || at.Cursor != "3" {
+		t.Errorf("position %+v %v %v", at, found, err)
+	}
+}
+
+// TestNewerFileIsSetAside: a file from a later version is left as it is, under another name.
+func TestNewerFileIsSetAside(t *testing.T) {
+	for _, k := range []*kind{messageKind, transcriptKind} {
+		t.Run(k.name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := newSegment(k, dir, fleet.MessageIDAt(noon.Truncate(24*time.Hour)), 0).path
+			execute(t, path, fmt.Sprintf("PRAGMA user_version = %d", k.version()+5))
+			r := open(t, in(dir))
+			aside, err := filepath.Glob(path + ".newer-*")
+			if err != nil || len(aside) != 1 {
+				t.Errorf("set aside: %v %v", aside, err)
+			}
+			if reason := r.Recording().Reason; !strings.Contains(reason, "written by a newer postfleet") {
+				t.Errorf("reason %q", reason)
+			}
+			recorded, _ := life(1, noon)
+			if err := r.Append(context.Background(), recorded); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func execute(t *testing.T, path, script string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", dsn(path, "rwc", "journal_mode(wal)"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(script); err != nil {
+		t.Fatal(err)
+	}
+}
