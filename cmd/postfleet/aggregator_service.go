@@ -143,15 +143,7 @@ func dialNode(m fleet.Member, tls pki.Options) aggregator.Node {
 	if err != nil {
 		return unreachable{fleet.Errorf(fleet.CodeUnavailable, "%v", err)}
 	}
-	return closingClient{client}
-}
-
-// closingClient is a node client as the fan-out closes it.
-type closingClient struct{ *nodeapi.Client }
-
-func (c closingClient) Close() error {
-	c.Client.Close()
-	return nil
+	return client
 }
 
 func prefixes(networks []config.Network) []netip.Prefix {
