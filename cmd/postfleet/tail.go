@@ -81,26 +81,26 @@ func tail(cmd *cobra.Command, api *apiFlags, q fleet.Query, asJSON bool) error {
 	defer client.Close()
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var unprinted error
 	screen := newScreen(cmd.OutOrStdout(), os.Getenv)
 	show := func(change *fleet.Change) {
-		var err error
 		if asJSON {
-			err = json.NewEncoder(cmd.OutOrStdout()).Encode(change.Message)
+			unprinted = json.NewEncoder(cmd.OutOrStdout()).Encode(change.Message)
 		} else {
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), screen.changed(&change.Message))
+			_, unprinted = fmt.Fprintln(cmd.OutOrStdout(), screen.changed(&change.Message))
 		}
-		if err != nil {
-			fail(fmt.Errorf("print: %w", err))
+		if unprinted != nil {
+			cancel()
 		}
 	}
 	wait := tailPatience
 	for {
 		began := now()
 		err := client.Events(ctx, q, show)
-		if ctx.Err() != nil {
-			return stopped(ctx)
+		if ctx.Err() != nil { // also when whoever reads the output went away
+			return unprinted
 		}
 		if refused(err) {
 			return err
@@ -111,19 +111,11 @@ func tail(cmd *cobra.Command, api *apiFlags, q fleet.Query, asJSON bool) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "postfleet: %v; again in %v\n", err, wait)
 		select {
 		case <-ctx.Done():
-			return stopped(ctx)
+			return nil
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, tailMaxPatience)
 	}
-}
-
-// stopped is nil when the person at the terminal stopped it.
-func stopped(ctx context.Context) error {
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
 }
 
 // refused tells an error that asking again doesn't cure.
