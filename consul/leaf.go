@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 	"go.uber.org/zap"
@@ -66,13 +67,17 @@ func NewLeaf(o LeafOptions) *Leaf {
 	return l
 }
 
+// leafWait is how long the questions for certificate and roots wait. After a change of the root the agent chooses, anew for
+// every question, a moment in the next 30 s for the renewal: shorter questions would put it off again and again.
+const leafWait = 5 * time.Minute
+
 // Run follows the certificate and the roots until ctx ends.
 func (l *Leaf) Run(ctx context.Context) {
 	agent := l.o.Client.api.Agent()
 	var both sync.WaitGroup
 	defer both.Wait()
 	both.Go(func() {
-		l.o.Client.watch(ctx, "roots", func(q *api.QueryOptions) (*api.QueryMeta, error) {
+		l.o.Client.watch(ctx, "roots", leafWait, func(q *api.QueryOptions) (*api.QueryMeta, error) {
 			list, meta, err := agent.ConnectCARoots(q)
 			if err == nil {
 				err = l.takeRoots(list)
@@ -80,7 +85,7 @@ func (l *Leaf) Run(ctx context.Context) {
 			return meta, l.note(err)
 		})
 	})
-	l.o.Client.watch(ctx, "certificate", func(q *api.QueryOptions) (*api.QueryMeta, error) {
+	l.o.Client.watch(ctx, "certificate", leafWait, func(q *api.QueryOptions) (*api.QueryMeta, error) {
 		leaf, meta, err := agent.ConnectCALeaf(l.o.Service, q)
 		if err == nil {
 			err = l.takeLeaf(leaf)

@@ -77,7 +77,7 @@ func NewMembers(o MembersOptions) *Members {
 
 // Run follows Consul until ctx ends.
 func (m *Members) Run(ctx context.Context) {
-	m.o.Client.watch(ctx, "members", func(q *api.QueryOptions) (*api.QueryMeta, error) {
+	m.o.Client.watch(ctx, "members", m.o.Client.wait, func(q *api.QueryOptions) (*api.QueryMeta, error) {
 		entries, meta, err := m.o.Client.api.Health().Service(m.o.Service, "", false, q)
 		if err != nil {
 			if ctx.Err() == nil {

@@ -30,12 +30,16 @@ type Service struct {
 type RegistrarOptions struct {
 	Client *Client
 	// Services tells what to register; it is asked again and again, so that a changed selector or version shows.
-	Services func() []Service
-	Every    time.Duration // between looks at whether the agent still has them; 0: 10 s
+	Services   func() []Service
+	Every      time.Duration // between looks at whether the agent still has them; 0: 10 s
+	CheckEvery time.Duration // between the agent's questions; 0: 5 s. One bad answer is enough, one good one too
 	// DeregisterAfter is how long a service may be unfit before Consul forgets it. 0: never; a node that is away still
 	// owns its history.
 	DeregisterAfter time.Duration
 }
+
+// askTimeout bounds a look at the agent, which answers these questions by itself.
+const askTimeout = 20 * time.Second
 
 // Registrar keeps the services of this host registered with the agent. An agent without a data directory forgets them
 // when it restarts, and an operator can take them away; both are noticed and mended.
@@ -49,6 +53,7 @@ type Registrar struct {
 // NewRegistrar makes a registrar; Run registers.
 func NewRegistrar(o RegistrarOptions) *Registrar {
 	o.Every = cmp.Or(o.Every, 10*time.Second)
+	o.CheckEvery = cmp.Or(o.CheckEvery, 5*time.Second)
 	return &Registrar{o: o, log: o.Client.log, refresh: make(chan struct{}, 1), known: map[string]bool{}}
 }
 
@@ -106,6 +111,8 @@ func (r *Registrar) deregister(ctx context.Context, id string) error {
 
 // reconcile registers what the agent lacks or has otherwise, and takes away what is no longer a service of this host.
 func (r *Registrar) reconcile(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	wanted := map[string]bool{}
 	var all error
 	for _, service := range r.o.Services() {
@@ -144,14 +151,13 @@ func (r *Registrar) ensure(ctx context.Context, service Service) error {
 // registered tells whether the agent has the service with its check as wanted.
 func (r *Registrar) registered(ctx context.Context, service Service) (bool, error) {
 	agent := r.o.Client.api.Agent()
-	got, _, err := agent.Service(service.ID, new(api.QueryOptions).WithContext(ctx))
-	if isNotFound(err) {
-		return false, nil
-	}
+	// By a filter: asked for a service that it lacks by name, an agent logs an error.
+	services, err := agent.ServicesWithFilterOpts("ID == "+strconv.Quote(service.ID), new(api.QueryOptions).WithContext(ctx))
 	if err != nil {
 		return false, err
 	}
-	if got.Service != service.Name || got.Address != service.Address || got.Port != service.Port ||
+	got := services[service.ID]
+	if got == nil || got.Service != service.Name || got.Address != service.Address || got.Port != service.Port ||
 		!slices.Equal(got.Tags, service.Tags) || !maps.Equal(got.Meta, service.Meta) {
 		return false, nil
 	}
@@ -163,20 +169,14 @@ func (r *Registrar) registered(ctx context.Context, service Service) (bool, erro
 	return len(checks) == 1 && found && check.Definition.HTTP == service.Check, nil
 }
 
-// How the agent checks. One failure is enough: a balancer should stop sending at once, and comes back as soon.
-const (
-	checkInterval = 5 * time.Second
-	checkTimeout  = 4 * time.Second
-)
-
 func (r *Registrar) registration(service Service) *api.AgentServiceRegistration {
 	check := &api.AgentServiceCheck{
 		CheckID:  checkID(service),
 		Name:     service.Name + " check",
 		HTTP:     service.Check,
 		Method:   http.MethodGet,
-		Interval: checkInterval.String(),
-		Timeout:  checkTimeout.String(),
+		Interval: r.o.CheckEvery.String(),
+		Timeout:  r.o.CheckEvery.String(),
 	}
 	if r.o.DeregisterAfter > 0 {
 		check.DeregisterCriticalServiceAfter = r.o.DeregisterAfter.String()

@@ -21,16 +21,16 @@ const (
 	waitSlack = 10 * time.Second
 )
 
-// watch asks a blocking query until ctx ends. ask puts the answer where it belongs; its error, and the end of a trouble,
+// watch asks a blocking query, which waits so long for a change, until ctx ends. ask puts the answer where it belongs; its error, and the end of a trouble,
 // are logged once. The rules for the index are those of Consul's documentation of blocking queries: from zero again when
 // it goes backwards, which a restored or replaced server does, and never zero after an answer.
-func (c *Client) watch(ctx context.Context, what string, ask func(*api.QueryOptions) (*api.QueryMeta, error)) {
+func (c *Client) watch(ctx context.Context, what string, wait time.Duration, ask func(*api.QueryOptions) (*api.QueryMeta, error)) {
 	var index uint64
 	trouble := trouble{log: c.log.With(zap.String("query", what))}
 	for ctx.Err() == nil {
 		began := time.Now()
-		limited, cancel := context.WithTimeout(ctx, c.wait+c.wait/16+waitSlack)
-		options := &api.QueryOptions{WaitIndex: index, WaitTime: c.wait, AllowStale: true}
+		limited, cancel := context.WithTimeout(ctx, wait+wait/16+waitSlack)
+		options := &api.QueryOptions{WaitIndex: index, WaitTime: wait, AllowStale: true}
 		meta, err := ask(options.WithContext(limited))
 		cancel()
 		c.metrics.answered(what, err)

@@ -19,6 +19,7 @@ import (
 )
 
 func TestRegistration(t *testing.T) {
+	t.Parallel()
 	agent := startAgent(t, lab.ForTest(t), lab.ConsulOptions{Name: "n1"})
 	client, ask, health := newClient(t, agent), asking(t, agent, ""), newHealth(t)
 	registrar := newRegistrar(client, health.services("mx1", "192.0.2.1")...)
@@ -67,6 +68,7 @@ func TestRegistration(t *testing.T) {
 
 // Three nodes on one agent, as in the demo: Consul's DNS balances over those whose mail check holds.
 func TestMailBalancing(t *testing.T) {
+	t.Parallel()
 	agent := startAgent(t, lab.ForTest(t), lab.ConsulOptions{Name: "n1"})
 	client := newClient(t, agent)
 	nodes := map[string]*health{}
@@ -109,6 +111,7 @@ func lookup(server, name string) ([]string, error) {
 }
 
 func TestMembers(t *testing.T) {
+	t.Parallel()
 	agent := startAgent(t, lab.ForTest(t), lab.ConsulOptions{Name: "n1"})
 	client, health := newClient(t, agent), newHealth(t)
 	members := consul.NewMembers(consul.MembersOptions{Client: client, Service: nodeService})
@@ -153,6 +156,7 @@ func oneMember(members *consul.Members, as func(fleet.Member) bool) func() error
 // The members of a client agent stay while its servers are away, over a restart of the aggregator too; what happened
 // meanwhile arrives when they are back.
 func TestServersAway(t *testing.T) {
+	t.Parallel()
 	l := lab.ForTest(t)
 	server := startAgent(t, l, lab.ConsulOptions{Name: "server"})
 	agent := startAgent(t, l, lab.ConsulOptions{Name: "client", Join: server})
@@ -192,6 +196,7 @@ func TestServersAway(t *testing.T) {
 
 // Two hosts with one name are an error of configuration that must not look like one node.
 func TestNameTakenTwice(t *testing.T) {
+	t.Parallel()
 	l := lab.ForTest(t)
 	server := startAgent(t, l, lab.ConsulOptions{Name: "a"})
 	second := startAgent(t, l, lab.ConsulOptions{Name: "b", Join: server})
@@ -208,6 +213,7 @@ func TestNameTakenTwice(t *testing.T) {
 
 // What is registered can be taken over by a later version with another check or meta.
 func TestChangedService(t *testing.T) {
+	t.Parallel()
 	agent := startAgent(t, lab.ForTest(t), lab.ConsulOptions{Name: "n1"})
 	ask, health := asking(t, agent, ""), newHealth(t)
 	service := health.services("mx1", "192.0.2.1")[0]

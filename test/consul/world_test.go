@@ -119,7 +119,7 @@ func (h *health) services(node, address string) []consul.Service {
 }
 
 func newRegistrar(client *consul.Client, services ...consul.Service) *consul.Registrar {
-	return consul.NewRegistrar(consul.RegistrarOptions{Client: client, Every: 500 * time.Millisecond,
+	return consul.NewRegistrar(consul.RegistrarOptions{Client: client, Every: 500 * time.Millisecond, CheckEvery: time.Second,
 		DeregisterAfter: 72 * time.Hour, Services: func() []consul.Service { return services }})
 }
 
