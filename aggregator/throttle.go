@@ -81,8 +81,8 @@ func (l *limiters) take(key string, now time.Time) (*rate.Reservation, time.Dura
 	return reservation, 0
 }
 
-// makeRoom drops the limiters that are full again, which forgets nothing; when all are in use it drops any one, so that
-// a flood of made-up names can't fill the memory.
+// makeRoom drops the limiters that are full again, which forgets nothing. When most are in use it drops any tenth of
+// them, so that a flood of made-up names can neither fill the memory nor make each attempt look at all of them.
 func (l *limiters) makeRoom(now time.Time) {
 	if len(l.byKey) < maxLimiters {
 		return
@@ -93,7 +93,7 @@ func (l *limiters) makeRoom(now time.Time) {
 		}
 	}
 	for key := range l.byKey {
-		if len(l.byKey) < maxLimiters {
+		if len(l.byKey) <= maxLimiters*9/10 {
 			return
 		}
 		delete(l.byKey, key)
