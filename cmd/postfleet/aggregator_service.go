@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"reflect"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -117,10 +116,11 @@ func (s *aggregatorService) Reload() error {
 	if err != nil {
 		return err
 	}
-	fixed := *c
-	fixed.Members.Static, fixed.Log.Level = s.config.Members.Static, s.config.Log.Level
-	if !reflect.DeepEqual(&fixed, s.config) || c.FromConsul() != s.config.FromConsul() {
-		return errors.New("only members.static and log.level can change while the aggregator runs: restart it")
+	if err := config.CanReload(s.config, c); err != nil {
+		return err
+	}
+	if c.FromConsul() != s.config.FromConsul() {
+		return &config.RestartError{Keys: []string{"members.static"}}
 	}
 	if err := s.server.Reload(); err != nil {
 		return err

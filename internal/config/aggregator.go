@@ -27,7 +27,7 @@ type HTTP struct {
 // Members says which nodes there are.
 type Members struct {
 	Source string         `yaml:"source" oneof:"auto static consul"`
-	Static []StaticMember `yaml:"static"`
+	Static []StaticMember `yaml:"static" reload:"live"`
 	// StateDir keeps what Consul said for a start without it; empty: $STATE_DIRECTORY, which systemd sets.
 	StateDir Path `yaml:"state_dir"`
 }

@@ -24,16 +24,16 @@ func documented(t *testing.T, chapter string) (keys []Key) {
 	rest, _, _ = strings.Cut(rest, "\n## ")
 	for line := range strings.Lines(rest) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		if len(cells) != 4 || !strings.HasPrefix(strings.TrimSpace(cells[0]), "`") {
+		if len(cells) != 5 || !strings.HasPrefix(strings.TrimSpace(cells[0]), "`") {
 			continue
 		}
 		for i := range cells {
 			cells[i] = strings.TrimSpace(cells[i])
 		}
-		if len(cells[3]) < 8 {
+		if len(cells[4]) < 8 {
 			t.Errorf("%s has no meaning", cells[0])
 		}
-		keys = append(keys, Key{Path: strings.Trim(cells[0], "`"), Type: cells[1], Default: strings.Trim(cells[2], "`")})
+		keys = append(keys, Key{Path: strings.Trim(cells[0], "`"), Type: cells[1], Default: strings.Trim(cells[2], "`"), Live: cells[3] == "yes"})
 	}
 	return keys
 }

@@ -14,12 +14,14 @@ type Key struct {
 	Path    string // lists carry [], as in milter.listen[].address
 	Type    string
 	Default string // as one would write it; empty when there is none
+	Live    bool   // a reload takes it over
 }
 
 // Keys lists all keys of a configuration, which must be a pointer to its defaults, in the order of its struct.
-func Keys(defaults any) []Key { return keysOf(reflect.ValueOf(defaults).Elem(), "", "") }
+func Keys(defaults any) []Key { return keysOf(reflect.ValueOf(defaults).Elem(), "", "", false) }
 
-func keysOf(v reflect.Value, path string, tag reflect.StructTag) (keys []Key) {
+func keysOf(v reflect.Value, path string, tag reflect.StructTag, live bool) (keys []Key) {
+	live = live || tag.Get("reload") == "live"
 	kind := v.Kind()
 	switch {
 	case isText(v.Type()):
@@ -29,7 +31,7 @@ func keysOf(v reflect.Value, path string, tag reflect.StructTag) (keys []Key) {
 			if !field.Anonymous {
 				at = join(path, field.Tag.Get("yaml"))
 			}
-			keys = append(keys, keysOf(v.Field(i), at, field.Tag)...)
+			keys = append(keys, keysOf(v.Field(i), at, field.Tag, live)...)
 		}
 		return keys
 	case kind == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct && !isText(v.Type().Elem()):
@@ -37,9 +39,9 @@ func keysOf(v reflect.Value, path string, tag reflect.StructTag) (keys []Key) {
 		if preset, ok := item.Interface().(presetter); ok {
 			preset.preset()
 		}
-		return keysOf(item.Elem(), path+"[]", "")
+		return keysOf(item.Elem(), path+"[]", "", live)
 	}
-	return []Key{{Path: path, Type: typeName(v.Type(), tag), Default: written(v)}}
+	return []Key{{Path: path, Type: typeName(v.Type(), tag), Default: written(v), Live: live}}
 }
 
 func isText(t reflect.Type) bool {

@@ -10,7 +10,7 @@ import (
 type Milter struct {
 	Node       Node       `yaml:"node"`
 	Milter     Filter     `yaml:"milter"`
-	DKIM       DKIM       `yaml:"dkim"`
+	DKIM       DKIM       `yaml:"dkim" reload:"live"`
 	Postfix    Postfix    `yaml:"postfix"`
 	Repository Repository `yaml:"repository"`
 	Privacy    Privacy    `yaml:"privacy"`
@@ -36,9 +36,9 @@ type Filter struct {
 	WriteTimeout   Duration  `yaml:"write_timeout" min:"1s"`
 	DrainTimeout   Duration  `yaml:"drain_timeout"`
 	RecordWait     Duration  `yaml:"record_wait" max:"10s"`
-	SignNetworks   []Network `yaml:"sign_networks"`
-	SignServices   []string  `yaml:"sign_services"`
-	Transcripts    bool      `yaml:"transcripts"`
+	SignNetworks   []Network `yaml:"sign_networks" reload:"live"`
+	SignServices   []string  `yaml:"sign_services" reload:"live"`
+	Transcripts    bool      `yaml:"transcripts" reload:"live"`
 }
 
 // Listen is one socket of the milter.
@@ -94,7 +94,7 @@ type Repository struct {
 
 // Privacy limits what is kept of a message.
 type Privacy struct {
-	Headers           []string `yaml:"headers" oneof:"from to subject message-id"`
+	Headers           []string `yaml:"headers" oneof:"from to subject message-id" reload:"live"`
 	PseudonymiseAfter Duration `yaml:"pseudonymise_after"`
 }
 

@@ -7,7 +7,7 @@ import (
 
 // Log says how the daemon writes its own log, which goes to standard error and so to the journal.
 type Log struct {
-	Level  string `yaml:"level" oneof:"debug info warn error"`
+	Level  string `yaml:"level" oneof:"debug info warn error" reload:"live"`
 	Format string `yaml:"format" oneof:"json console"`
 }
 

@@ -272,7 +272,7 @@ func (n *Node) Reload(c *config.Milter) error {
 }
 
 func (n *Node) reload(c *config.Milter) error {
-	if err := reloadable(n.live.Load().config, c); err != nil {
+	if err := config.CanReload(n.live.Load().config, c); err != nil {
 		return err
 	}
 	signer, err := newSigner(&c.DKIM, n.name, n.lineLimit())

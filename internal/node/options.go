@@ -2,12 +2,10 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
-	"reflect"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -140,22 +138,6 @@ func repositoryOptions(c *config.Milter, name string, o *Options) repository.Opt
 
 func postfixOptions(c *config.Postfix, o *Options) mta.Options {
 	return mta.Options{ConfigDir: string(c.ConfigDir), QueueDir: string(c.QueueDir), Now: o.Now}
-}
-
-// errFixed names what a reload can take over.
-var errFixed = errors.New("only dkim, milter.sign_networks, milter.sign_services, milter.transcripts, privacy.headers and log.level " +
-	"can change while the node runs: restart it")
-
-// reloadable tells whether a running node can go over from one configuration to another.
-func reloadable(from, to *config.Milter) error {
-	fixed := *to
-	fixed.DKIM, fixed.Log.Level = from.DKIM, from.Log.Level
-	fixed.Milter.SignNetworks, fixed.Milter.SignServices = from.Milter.SignNetworks, from.Milter.SignServices
-	fixed.Milter.Transcripts, fixed.Privacy.Headers = from.Milter.Transcripts, from.Privacy.Headers
-	if !reflect.DeepEqual(&fixed, from) {
-		return errFixed
-	}
-	return nil
 }
 
 // loopbackURL is where this host reaches a listener of its own.
