@@ -1,0 +1,66 @@
+package fleet
+
+import "testing"
+
+func TestMatch(t *testing.T) {
+	delivered := &Message{ID: MessageIDAt(noon), QueueID: "4FABC", Sender: "Alice@Example.org", Subject: "Grüße aus München",
+		MessageID: "1@example.org", Removed: noon, RemovedBy: LeftDone, Verdict: VerdictAccepted,
+		Client:     Client{Addr: "2001:db8::1", Name: "app.lan.example.org", AuthUser: "app"},
+		Signatures: []Signature{{Domain: "example.org"}},
+		Recipients: []Recipient{
+			{Address: "bob@one.example", OrigTo: "all@list.example", Status: StatusDelivered, Attempts: []Attempt{{RelayHost: "mx.one.example", RelayAddr: "192.0.2.9"}}},
+			{Address: "carol@two.example", Status: StatusBounced},
+		}}
+	waiting := &Message{ID: MessageIDAt(noon), QueueID: "4FABD", Recipients: []Recipient{{Address: "bob@one.example", Status: StatusDeferred}}}
+	aborted := &Message{ID: MessageIDAt(noon), Verdict: VerdictAborted, Recipients: []Recipient{{Address: "bob@one.example", Status: StatusUnknown}}}
+	tests := map[string]struct {
+		query   Query
+		message *Message
+		want    bool
+	}{
+		"everything":                       {Query{}, delivered, true},
+		"since is included":                {Query{Since: noon}, delivered, true},
+		"until is not":                     {Query{Until: noon}, delivered, false},
+		"address without case":             {Query{Sender: "aLICE@example.org"}, delivered, true},
+		"other address":                    {Query{Sender: "lice@example.org"}, delivered, false},
+		"part of an address":               {Query{Sender: "lice"}, delivered, true},
+		"domain of the sender":             {Query{Sender: "@EXAMPLE.org"}, delivered, true},
+		"parent domain of the sender":      {Query{Sender: "@org"}, delivered, false},
+		"null sender":                      {Query{Sender: "<>"}, waiting, true},
+		"null sender, there is one":        {Query{Sender: "<>"}, delivered, false},
+		"recipient as given":               {Query{Recipient: "all@list.example"}, delivered, true},
+		"recipient and status of one":      {Query{Recipient: "carol@two.example", Status: StatusBounced}, delivered, true},
+		"recipient and status of two":      {Query{Recipient: "bob@one.example", Status: StatusBounced}, delivered, false},
+		"domain and relay of two":          {Query{Domain: "two.example", Relay: "192.0.2.9"}, delivered, false},
+		"domain with a dot at the end":     {Query{Domain: "One.Example."}, delivered, true},
+		"relay by name":                    {Query{Relay: "MX.one.example"}, delivered, true},
+		"words in any order":               {Query{Subject: "münchen GRÜSSE"}, delivered, false}, // ß is not ss
+		"words without case":               {Query{Subject: "MÜNCHEN grü"}, delivered, true},
+		"message id with brackets":         {Query{MessageID: "<1@EXAMPLE.org>"}, delivered, true},
+		"queue id":                         {Query{QueueID: "4FABC"}, delivered, true},
+		"queue id in another case":         {Query{QueueID: "4fabc"}, delivered, false},
+		"client address":                   {Query{Client: "2001:DB8::1"}, delivered, true},
+		"client name":                      {Query{Client: "app.lan.example.org"}, delivered, true},
+		"client's parent domain":           {Query{Client: "example.org"}, delivered, true},
+		"client's domain with a dot":       {Query{Client: ".lan.example.org"}, delivered, true},
+		"client, part of a label":          {Query{Client: "xample.org"}, delivered, false},
+		"user":                             {Query{User: "APP"}, delivered, true},
+		"signed":                           {Query{Signed: "yes"}, delivered, true},
+		"signed with the domain":           {Query{Signed: "EXAMPLE.org"}, delivered, true},
+		"not signed":                       {Query{Signed: "no"}, waiting, true},
+		"view good, one bounced":           {Query{View: ViewGood}, delivered, false},
+		"view bounced":                     {Query{View: ViewBounced}, delivered, true},
+		"view queue":                       {Query{View: ViewQueue}, waiting, true},
+		"view queue, removed":              {Query{View: ViewQueue}, delivered, false},
+		"view rejected takes aborted ones": {Query{View: ViewRejected}, aborted, true},
+		"view rejected, waiting":           {Query{View: ViewRejected}, waiting, false},
+		"the cursor is not a filter":       {Query{Before: 1}, delivered, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := test.query.Match(test.message); got != test.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
