@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -142,6 +143,42 @@ func TestOpenToOthers(t *testing.T) {
 	}
 	if _, err := OpenUsers(path, nil); err == nil || !strings.Contains(err.Error(), "open to others (mode 0644)") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A daemon that runs as postfleet reads what root made, in a directory of root's and in its own.
+func TestRootHandsOver(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	for name, tc := range map[string]struct {
+		uid, gid int
+		mode     os.FileMode
+	}{
+		"root's directory": {0, 65534, 0o640},
+		"daemon's own":     {65534, 65534, 0o600},
+		"root's alone":     {0, 0, 0o600},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Chown(dir, tc.uid, tc.gid); err != nil {
+				t.Fatal(err)
+			}
+			file := TokenFile{filepath.Join(dir, "tokens")}
+			for i := range 2 { // made, and changed
+				if _, err := file.Add(fmt.Sprintf("t%d", i), Viewer, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+				info, err := os.Stat(file.Path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				owner := info.Sys().(*syscall.Stat_t)
+				if int(owner.Uid) != tc.uid || int(owner.Gid) != tc.gid || info.Mode().Perm() != tc.mode {
+					t.Errorf("%d:%d %v", owner.Uid, owner.Gid, info.Mode())
+				}
+			}
+		})
 	}
 }
 

@@ -44,8 +44,8 @@ func readLines(path string, each func(number int, line fields) error) error {
 	return nil
 }
 
-// writeLines puts a whole new file in the place of the old one, readable by its owner alone. When root writes it, it
-// belongs to the owner of the directory, so that the daemon can read what an administrator made.
+// writeLines puts a whole new file in the place of the old one. It is readable by its owner alone; where root writes it,
+// by the daemon too: see handOver.
 func writeLines(path, header string, lines []string) error {
 	dir := filepath.Dir(path)
 	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
@@ -58,7 +58,7 @@ func writeLines(path, header string, lines []string) error {
 		text += "\n"
 	}
 	_, err = file.WriteString(text)
-	err = errors.Join(err, file.Chmod(0o600), giveToOwner(file, dir), file.Sync(), file.Close())
+	err = errors.Join(err, file.Chmod(0o600), handOver(file, path), file.Sync(), file.Close())
 	if err == nil {
 		err = os.Rename(file.Name(), path)
 	}
@@ -68,19 +68,30 @@ func writeLines(path, header string, lines []string) error {
 	return nil
 }
 
-func giveToOwner(file *os.File, dir string) error {
+// handOver lets the daemon read what root made. The file belongs to whom the old one belonged to, or the directory where
+// there was none; and in a directory of root's, such as /etc/postfleet, the directory's group reads it.
+func handOver(file *os.File, path string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	info, err := os.Stat(dir)
+	like, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		like, err = os.Stat(filepath.Dir(path))
+	}
 	if err != nil {
 		return err
 	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
+	owner, ok := like.Sys().(*syscall.Stat_t)
 	if !ok {
 		return nil
 	}
-	return file.Chown(int(owner.Uid), int(owner.Gid))
+	if err := file.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
+		return err
+	}
+	if owner.Uid == 0 && owner.Gid != 0 {
+		return file.Chmod(0o640)
+	}
+	return nil
 }
 
 // locked runs change while no other process changes the file at path.
