@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -80,7 +81,8 @@ func (a fleetAPI) get(ctx context.Context, path string, into any) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", path, resp.Status)
+		reason, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
+		return fmt.Errorf("GET %s: %s: %s", path, resp.Status, reason)
 	}
 	return json.NewDecoder(resp.Body).Decode(into)
 }

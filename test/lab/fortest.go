@@ -7,7 +7,7 @@ import (
 )
 
 // logTail is how much of each log a failed test prints.
-const logTail = 6000
+const logTail = 3000
 
 // ForTest makes a Lab for one test. When the test fails it prints the ends of all logs. A machine without root skips the
 // test, loudly; `make test` runs as root, so it never is.

@@ -10,23 +10,31 @@ import (
 	"time"
 )
 
-// pollEvery is how often Until asks.
-const pollEvery = 20 * time.Millisecond
+// How often Until asks: soon at first, more seldom as it takes longer.
+const (
+	firstPoll = 20 * time.Millisecond
+	lastPoll  = 500 * time.Millisecond
+)
 
-// Until calls check until it answers nil. When ctx ends first the error has both the reason for that and check's last one.
+// Until calls check until it answers nil. When ctx ends first the error has both the reason for that and what check said
+// last for a reason of its own.
 func Until(ctx context.Context, check func(context.Context) error) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
+	var last error
+	wait := firstPoll
 	for {
 		err := check(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), err)
-		case <-tick.C:
+			return errors.Join(context.Cause(ctx), last)
+		case <-time.After(wait):
 		}
+		wait = min(wait*5/4, lastPoll)
 	}
 }
 
