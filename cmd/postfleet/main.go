@@ -63,6 +63,7 @@ func newRoot() *cobra.Command {
 		newCheckConfig(),
 		newDKIM(),
 		newMilter(),
+		newPKI(),
 		newReplay(),
 		newTail(),
 		newToken(),
