@@ -97,9 +97,15 @@ func expected(reply string) fleet.Status {
 	return fleet.StatusDeferred
 }
 
+// fate of a recipient, with how often a server was asked.
+type fate struct {
+	Status fleet.Status
+	Asked  int
+}
+
 // compareFates holds what the API shows against the far end's last words and against the queues.
 func compareFates(ctx context.Context, f *lab.Fleet, world *lab.World, sent []string, messages []fleet.Message) error {
-	got, want := map[string]fleet.Status{}, map[string]fleet.Status{}
+	got, want := map[string]fate{}, map[string]fate{}
 	var waiting, queued []string
 	for i := range messages {
 		m := &messages[i]
@@ -107,19 +113,22 @@ func compareFates(ctx context.Context, f *lab.Fleet, world *lab.World, sent []st
 			if _, twice := got[r.Address]; twice {
 				return fmt.Errorf("%s is shown twice", r.Address)
 			}
-			got[r.Address] = r.Status
+			got[r.Address] = fate{r.Status, overSMTP(&r)}
 			if r.Status.InQueue() {
 				waiting = append(waiting, m.Node+" "+m.QueueID+" "+r.Address)
 			}
 		}
 	}
-	answers := map[string]string{}
+	answers := map[string][]string{}
 	for _, tap := range world.Taps {
 		maps.Copy(answers, tap.Answers())
 	}
 	for _, address := range sent {
 		// Without an answer Postfix didn't even ask: it leaves a server alone for a while that has just hung up.
-		want[address] = expected(answers[address])
+		want[address] = fate{fleet.StatusDeferred, len(answers[address])}
+		if n := len(answers[address]); n > 0 {
+			want[address] = fate{expected(answers[address][n-1]), n}
+		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		return fmt.Errorf("fates (-far end +API):\n%s", diff)
@@ -195,12 +204,21 @@ func checkConversations(t *testing.T, ctx context.Context, api fleetAPI, world *
 			t.Errorf("message %s: %d inbound transcripts", m.QueueID, inbound)
 		}
 		for k := range m.Recipients {
-			r := &m.Recipients[k]
-			if attempts := len(r.Attempts); attempts == 0 || seen[r.Address] != attempts {
-				t.Errorf("%s: %d attempts, %d transcripts", r.Address, attempts, seen[r.Address])
+			if r := &m.Recipients[k]; seen[r.Address] != overSMTP(r) {
+				t.Errorf("%s: %d attempts, %d transcripts", r.Address, overSMTP(r), seen[r.Address])
 			}
 		}
 	}
+}
+
+// overSMTP counts the attempts for which Postfix spoke to a server; error(8) stands in where it leaves one alone.
+func overSMTP(r *fleet.Recipient) (n int) {
+	for i := range r.Attempts {
+		if r.Attempts[i].Daemon == "smtp" {
+			n++
+		}
+	}
+	return n
 }
 
 // sameAsTap finds the conversation in the tap of the recipients' domain. Commands and replies are compared each in their
@@ -213,20 +231,37 @@ func sameAsTap(world *lab.World, transcript *fleet.Transcript) error {
 	tap := world.Taps[fleet.AddressDomain(transcript.Recipients[0])]
 	var nearest string
 	for _, conversation := range tap.Conversations() {
-		for begin, line := range conversation.Lines {
-			if begin > 0 && !(transcript.Reused && line.Client && strings.HasPrefix(line.Text, "MAIL FROM:")) {
-				continue
-			}
+		for _, begin := range beginnings(&conversation, transcript) {
 			diff := compareLines(conversation.Lines[begin:], transcript)
 			if diff == "" {
 				return nil
 			}
-			if nearest == "" || len(diff) < len(nearest) {
-				nearest = diff
-			}
+			nearest = diff
 		}
 	}
-	return fmt.Errorf("no such conversation at the far end; the nearest (-far end +transcript):\n%s", nearest)
+	return fmt.Errorf("no such conversation at the far end; the last that is about them (-far end +transcript):\n%s", nearest)
+}
+
+// beginnings are the places in a conversation where the transcript may begin: its start or, for a reused connection, the
+// MAIL FROM of a transaction for the same recipients, or the RSET before it with which Postfix tries whether the
+// connection is still good.
+func beginnings(conversation *lab.Conversation, transcript *fleet.Transcript) (places []int) {
+	first := "RCPT TO:<" + transcript.Recipients[0] + ">"
+	var begins []int // of the transaction at hand
+	for i, line := range conversation.Lines {
+		switch {
+		case line.Client && line.Text == "RSET", line.Client && strings.HasPrefix(line.Text, "MAIL FROM:"):
+			if i > 1 && !strings.HasPrefix(conversation.Lines[i-2].Text, "RSET") {
+				begins = nil
+			}
+			begins = append(begins, i)
+		case line.Client && strings.HasPrefix(line.Text, first) && transcript.Reused:
+			places = append(places, begins...)
+		case line.Client && strings.HasPrefix(line.Text, first):
+			places = append(places, 0)
+		}
+	}
+	return places
 }
 
 // cutAt is how much of a reply Postfix logs: smtp_chat.c has %.100s.

@@ -153,12 +153,12 @@ func (t *Tap) Taken() (all []Taken) {
 	return all
 }
 
-// Answers are the last words about all recipients so far, by address.
-func (t *Tap) Answers() map[string]string {
-	answers := map[string]string{}
+// Answers are the last words about all recipients so far, by address, one each time that the server was asked.
+func (t *Tap) Answers() map[string][]string {
+	answers := map[string][]string{}
 	for _, c := range t.Conversations() {
 		for _, a := range c.Answers {
-			answers[a.Recipient] = a.Reply
+			answers[a.Recipient] = append(answers[a.Recipient], a.Reply)
 		}
 	}
 	return answers
