@@ -56,7 +56,7 @@ func TestLoopback(t *testing.T) {
 
 func TestSuggest(t *testing.T) {
 	known := []string{"listen", "record_wait", "log"}
-	for text, want := range map[string]string{"lisen": "listen", "Record-Wait": "record_wait", "foo": "", "logs": "log", "timeout": ""} {
+	for text, want := range map[string]string{"lisen": "listen", "Record-Wait": "record_wait", "foo": "", "logs": "log", "timeout": "", "lgo": "log"} {
 		if got := suggest(text, known); got != want {
 			t.Errorf("%s: got %q, want %q", text, got, want)
 		}

@@ -3,6 +3,8 @@ package node
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/postfleet/postfleet/internal/pki"
 )
 
 // register adds the node's own metrics, those of its log follower and those of the process to its registry.
@@ -24,6 +26,8 @@ func (n *Node) register() {
 		gauge("node_selectors", "DKIM keys that the node signs with.", func() float64 {
 			return float64(len(n.live.Load().signer.Selectors(n.o.Now())))
 		}),
+		gauge("node_certificate_expiry_timestamp_seconds", "When the certificate of the node API expires, as Unix time; 0 without one.",
+			func() float64 { return expiry(n.certificates) }),
 		counter("node_reloads_refused_total", "New configurations that were refused.", func() float64 {
 			return float64(n.refused.Load())
 		}),
@@ -58,6 +62,18 @@ func (n *Node) register() {
 		&queueCollector{node: n, files: prometheus.NewDesc("postfleet_postfix_queue_files",
 			"Files in Postfix's queue. Missing when the queue directory can't be read.", []string{"queue"}, nil)},
 	)
+}
+
+// expiry is when the certificate that is shown now ends, as Unix time.
+func expiry(source pki.Source) float64 {
+	if source == nil {
+		return 0
+	}
+	cert, _, err := source.Credentials()
+	if err != nil || cert.Leaf == nil {
+		return 0
+	}
+	return float64(cert.Leaf.NotAfter.Unix())
 }
 
 func truth(holds bool) float64 {

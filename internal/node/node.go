@@ -28,16 +28,17 @@ type Node struct {
 	started time.Time
 	live    atomic.Pointer[live]
 
-	store     *repository.Repository
-	milter    *milter.Server
-	follower  *follower
-	postfix   *mta.Postfix
-	health    *mailHealth
-	status    *status           // nil: none
-	api       *nodeapi.Server   // nil: none
-	consul    *consul.Client    // nil: none
-	leaf      *consul.Leaf      // nil: the certificate is not Consul's
-	registrar *consul.Registrar // nil: none
+	store        *repository.Repository
+	milter       *milter.Server
+	follower     *follower
+	postfix      *mta.Postfix
+	health       *mailHealth
+	status       *status           // nil: none
+	api          *nodeapi.Server   // nil: none
+	consul       *consul.Client    // nil: none
+	certificates pki.Source        // of the node API; nil without one
+	leaf         *consul.Leaf      // nil: the certificate is not Consul's
+	registrar    *consul.Registrar // nil: none
 
 	following, leafing, registering loop
 
@@ -176,6 +177,7 @@ func (n *Node) buildAPI(c *config.Milter) error {
 		n.stops.add("certificate from consul", n.leafing.stop)
 		credentials = pki.Options{Source: n.leaf, Scheme: connectScheme(c), Now: n.o.Now}
 	}
+	n.certificates = credentials.Source
 	handler := nodeapi.NewHandler(nodeapi.Options{Node: n.name, Store: n.store, Info: n.Info, Log: n.o.Log.Named("nodeapi"),
 		Registerer: n.o.Registry, Now: n.o.Now})
 	n.api, err = nodeapi.Listen(nodeapi.ServerOptions{Address: string(c.API.Listen), Handler: handler,

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func writeFile(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCheckConfig(t *testing.T) {
+	dir := t.TempDir()
+	milter := writeFile(t, dir, "m.yaml", fmt.Sprintf("node: {name: n1}\ndkim: {keys_dir: %s/keys}\napi: {certificates: 'off'}\n", dir))
+	aggregator := writeFile(t, dir, "a.yaml", "members: {static: [{name: n1, address: 'n1:8525'}]}\n")
+	bad := writeFile(t, dir, "bad.yaml", "milter: {listne: []}\n")
+	for _, c := range []struct {
+		name   string
+		args   []string
+		status int
+		out    string
+		err    string
+	}{
+		{"a node's", []string{milter}, exitDone, milter + ": good, for postfleet milter\n  node n1\n", ""},
+		{"quietly", []string{"--quiet", milter}, exitDone, "", ""},
+		{"misspelt", []string{bad}, exitUsage, "", bad + ":1: milter.listne: no such key: did you mean listen?"},
+		{"an aggregator's without its certificate", []string{aggregator}, exitUsage, "", "certificate for the nodes: "},
+		{"the other daemon's", []string{"--daemon", "aggregator", milter}, exitUsage, "", "m.yaml:1: node: no such key"},
+		{"no such daemon", []string{"--daemon", "relay", milter}, exitUsage, "", `expected milter or aggregator, not "relay"`},
+		{"no file", nil, exitUsage, "", "expected one configuration file"},
+		{"missing file", []string{filepath.Join(dir, "none")}, exitUsage, "", "no such file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			status, stdout, stderr := command("", append([]string{"check-config"}, c.args...)...)
+			if status != c.status || !strings.HasPrefix(stdout, c.out) || !strings.Contains(stderr, c.err) {
+				t.Errorf("status %d\n%s\n%s", status, stdout, stderr)
+			}
+			if c.status == exitDone && c.out == "" && stdout != "" {
+				t.Errorf("not quiet: %s", stdout)
+			}
+		})
+	}
+	t.Run("JSON", func(t *testing.T) {
+		_, stdout, _ := command("", "check-config", "--json", milter)
+		var got struct {
+			Daemon string   `json:"daemon"`
+			Runs   []string `json:"runs"`
+		}
+		if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Daemon != "milter" || len(got.Runs) == 0 {
+			t.Errorf("%v: %s", err, stdout)
+		}
+	})
+}
