@@ -53,7 +53,7 @@ func (b *Arrived) apply(m *Message, _ *Event) {
 func (b *Cleaned) apply(m *Message, _ *Event) { fill(&m.MessageID, b.MessageID) }
 
 func (b *Activated) apply(m *Message, _ *Event) {
-	fill(&m.Sender, b.Sender)
+	m.Sender = b.Sender // as Postfix sends it on, after its rewriting
 	fill(&m.RecipientCount, b.Recipients)
 	if b.Size > 0 {
 		m.Size = b.Size // Postfix's own count, headers that were added included

@@ -33,18 +33,7 @@ func Choose(candidates []*Message, e *Event) *Message {
 			return m // read again
 		}
 	}
-	var best *Message
-	for _, m := range candidates {
-		if m.Instance != "" && e.Instance != "" && m.Instance != e.Instance {
-			continue
-		}
-		if m.FirstSeen.After(e.Time.Add(stampSlack)) {
-			continue
-		}
-		if best == nil || m.FirstSeen.After(best.FirstSeen) {
-			best = m
-		}
-	}
+	best := openAt(candidates, e)
 	if best == nil {
 		return nil
 	}
@@ -62,11 +51,15 @@ func Choose(candidates []*Message, e *Event) *Message {
 			return nil
 		}
 	case opensForMilter:
-		if best.openedFor(opensForMilter) || e.Time.Sub(best.FirstSeen) > sourceGap {
+		if gone && e.Since.Sub(best.Removed) > stampSlack || best.openedFor(opensForMilter) || age > sourceGap {
 			return nil
 		}
 	default:
-		if gone && e.Time.Sub(best.Removed) > lateness {
+		if gone && e.Time.Sub(best.Removed) > lateness && !best.awaits(e.Body) {
+			return nil
+		}
+		// A notification has no client= line: a message that has one is another that had the id before.
+		if linked, ok := e.Body.(*Linked); ok && linked.Kind == LinkNoticeOf && best.OpenedByLog {
 			return nil
 		}
 		// A notification that Postfix makes has no client= line: its Message-ID tells it from an old message whose
@@ -76,6 +69,42 @@ func Choose(candidates []*Message, e *Event) *Message {
 		}
 	}
 	return best
+}
+
+// openAt is the latest of the candidates that had begun when the event happened; or, where that one had left the queue by
+// then, one that begins so soon after that the stamps may be to blame.
+func openAt(candidates []*Message, e *Event) *Message {
+	var begun, soon *Message
+	for _, m := range candidates {
+		if m.Instance != "" && e.Instance != "" && m.Instance != e.Instance {
+			continue
+		}
+		first := m.FirstSeen
+		if e.Time.Nanosecond() == 0 {
+			first = first.Truncate(time.Second) // as the stamp was
+		}
+		switch {
+		case !first.After(e.Time):
+			if begun == nil || m.FirstSeen.After(begun.FirstSeen) {
+				begun = m
+			}
+		case !first.After(e.Time.Add(stampSlack)):
+			if soon == nil || m.FirstSeen.Before(soon.FirstSeen) {
+				soon = m
+			}
+		}
+	}
+	if begun == nil || soon != nil && !begun.Removed.IsZero() && begun.Removed.Before(e.Time) {
+		return soon
+	}
+	return begun
+}
+
+// awaits tells of an event that may come long after the queue file is gone: a requeued message gets its new id only when
+// pickup(8) comes round, which may be after Postfix was stopped for a while.
+func (m *Message) awaits(body Body) bool {
+	linked, ok := body.(*Linked)
+	return ok && linked.Kind == LinkRequeued && m.RemovedBy == LeftRequeued
 }
 
 // RefusalKey is what joins refusals that have no queue id: the client's address and the sender.
