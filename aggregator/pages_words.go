@@ -3,6 +3,7 @@ package aggregator
 import (
 	"fmt"
 	"math"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -144,4 +145,12 @@ func plural(n int, one, many string) string {
 		return "1 " + one
 	}
 	return countWords(n) + " " + many
+}
+
+// hostPort joins an address and a port; port 0 is none.
+func hostPort(address string, port int) string {
+	if port == 0 {
+		return address
+	}
+	return net.JoinHostPort(address, strconv.Itoa(port))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // ErrNoChromium tells that there is no browser on this host.
@@ -137,14 +138,14 @@ func (b *Browser) Open(url string) error {
 	return nil
 }
 
-// Until waits for a JavaScript expression to be true, over navigations too.
+// Until waits for a JavaScript expression to be true on a page that has loaded, over navigations too.
 func (b *Browser) Until(what, expression string) error {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		yes, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
+		yes, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.readyState === "complete" && Boolean(`+expression+")"))
 		if err == nil && yes {
 			return nil
 		}
@@ -186,7 +187,7 @@ func (b *Browser) Picture(whole bool) ([]byte, error) {
 
 // saw tells what was on the page when a step failed.
 func (b *Browser) saw() string {
-	text, err := b.Text(`location.href + "\n" + document.body.innerText.slice(0, 1500)`)
+	text, err := b.Text(`location.href + "\n" + document.body.innerText.slice(0, 700)`)
 	if err != nil {
 		return ""
 	}
@@ -208,8 +209,16 @@ func (b *Browser) SignIn(base, user, password string) error {
 	if err := b.Open(base + "/login"); err != nil {
 		return err
 	}
-	if err := b.Do(chromedp.SendKeys(chromedp.CSS("#user"), user), chromedp.SendKeys(chromedp.CSS("#password"), password+"\r")); err != nil {
-		return fmt.Errorf("sign in: %w", err)
+	if err := b.fillIn(user, password); err != nil {
+		return err
 	}
 	return b.Until("somebody is signed in", `document.querySelector('form[action="/logout"]')`)
+}
+
+func (b *Browser) fillIn(user, password string) error {
+	empty := chromedp.Evaluate[chromedp.Void](`document.getElementById("user").value = ""`)
+	if err := b.Do(empty, chromedp.SendKeys(chromedp.CSS("#user"), user), chromedp.SendKeys(chromedp.CSS("#password"), password+kb.Enter)); err != nil {
+		return fmt.Errorf("fill in the sign-in form: %w", err)
+	}
+	return nil
 }
