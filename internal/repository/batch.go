@@ -83,6 +83,9 @@ func (w *writer) apply(b *batch, e *fleet.Event) error {
 			return err
 		}
 	}
+	if h.segment.pseudonymous.Load() && w.r.pseudonyms != nil {
+		e = w.r.pseudonyms.event(e)
+	}
 	h.message.Apply(e)
 	w.mark(b, h)
 	switch body := e.Body.(type) {
@@ -211,6 +214,7 @@ func (w *writer) begin(b *batch, g *group, e *fleet.Event) (*hot, error) {
 	m.ID = id
 	s.maxID = max(s.maxID, id)
 	s.seen.add(g.key)
+	w.r.metrics.messages.Inc()
 	h := &hot{message: m, segment: s, key: g.key}
 	w.hot.add(g, h)
 	return h, w.awaited(b, h)

@@ -3,8 +3,10 @@ package repository
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +31,12 @@ func newChain(k *kind, dir string) (*chain, error) {
 	}
 	c := &chain{kind: k, dir: dir, used: map[string]bool{}}
 	for _, entry := range entries {
+		if strings.Contains(entry.Name(), rewriting) { // begun before the process ended
+			if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if s, ok := parseSegment(k, dir, entry.Name()); ok {
 			c.segments = append(c.segments, s)
 			c.used[s.path] = true

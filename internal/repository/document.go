@@ -33,10 +33,16 @@ func encodeMessage(m *fleet.Message) ([]byte, error) {
 	}
 	body, err := json.Marshal(doc)
 	if err != nil {
-		return nil, fmt.Errorf("encode message %s: %w", m.ID, err)
+		return nil, &unstorableError{err}
 	}
 	return body, nil
 }
+
+// unstorableError is a message with a time or a number that JSON has no form for.
+type unstorableError struct{ err error }
+
+func (e *unstorableError) Error() string { return "encode message: " + e.err.Error() }
+func (e *unstorableError) Unwrap() error { return e.err }
 
 // chunks is how many rows hold the recipients that the document itself doesn't.
 func chunks(recipients int) int { return max(0, (recipients-1)/chunkSize) }

@@ -38,7 +38,9 @@ func in(dir string) func(*Options) { return func(o *Options) { o.Dir = dir } }
 // life is the events of one delivered message, as the milter and the log report them: the record, then the log's lines.
 func life(n int, at time.Time) (recorded *fleet.Event, logged []*fleet.Event) {
 	queueID := fmt.Sprintf("4F%06X", n)
-	id := func(what string) fleet.EventID { return fleet.NewEventID([]byte(queueID), []byte(what), []byte(at.String())) }
+	id := func(what string) fleet.EventID {
+		return fleet.NewEventID([]byte(queueID), []byte(what), []byte(at.String()))
+	}
 	sender, recipient := fmt.Sprintf("user%d@example.org", n%50), fmt.Sprintf("customer%d@dest%d.example", n, n%200)
 	client := fleet.Client{Addr: "192.0.2.7", Name: "app.example.org", HELO: "app", Proto: "ESMTP", Service: "submission/smtpd",
 		TLSVersion: "TLSv1.3", TLSCipher: "TLS_AES_256_GCM_SHA384", AuthUser: "app"}

@@ -21,7 +21,8 @@ type hot struct {
 	chunks  []uint64 // hashes of the rows with further recipients
 	words   uint64   // hash of the words in the index
 	fact    uint64   // hash of the figures in the index
-	size    int      // of the document, in bytes
+	written int      // bytes of the document as written
+	size    int      // bytes that count against the bound
 }
 
 // group is all messages of one lookup key: of one queue id, or of one client and sender for refusals without one.

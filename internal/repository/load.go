@@ -36,6 +36,9 @@ func (w *writer) loadSegment(s *segment, newest bool) error {
 	if err == nil && newest {
 		err = soundness(store)
 	}
+	if err == nil {
+		err = loadPseudonymous(s, store)
+	}
 	if err == nil && s.kind == messageKind {
 		err = w.loadMessages(s, store)
 	}

@@ -20,10 +20,13 @@ func (r *Repository) Messages(ctx context.Context, q fleet.Query) (*fleet.Page, 
 		q.Limit = fleet.DefaultLimit
 	}
 	page := &fleet.Page{Messages: []fleet.Message{}}
+	if q.Node != "" && q.Node != r.opts.Node {
+		return page, nil
+	}
 	err := r.read(ctx, func() error {
 		page.Messages = page.Messages[:0]
 		for _, s := range r.messages.within(bounds(&q)) {
-			if err := searchSegment(ctx, s, &q, page); err != nil {
+			if err := searchSegment(ctx, s, r.translated(s, &q), page); err != nil {
 				return blame(s, err)
 			}
 			if len(page.Messages) > q.Limit {

@@ -60,6 +60,7 @@ type Repository struct {
 	log         *zap.Logger
 	messages    *chain
 	transcripts *chain
+	pseudonyms  *pseudonyms // nil while nothing is pseudonymised
 	lock        *os.File
 	writer      *writer
 	feed        *feed
@@ -119,6 +120,9 @@ func Open(opts Options) (*Repository, error) {
 	if r.messages, err = newChain(messageKind, opts.Dir); err == nil {
 		r.transcripts, err = newChain(transcriptKind, opts.Dir)
 	}
+	if err == nil && opts.Pseudonymise > 0 {
+		r.pseudonyms, err = loadPseudonyms(opts.Dir)
+	}
 	if err != nil {
 		return fail(errors.Join(err, lock.Close()))
 	}
@@ -154,6 +158,19 @@ func (r *Repository) stopping() bool {
 	default:
 		return false
 	}
+}
+
+// untilStop is a context that ends when the repository stops.
+func (r *Repository) untilStop() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-r.stop:
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
+	return ctx, cancel
 }
 
 // Close commits what was handed over, and ends all work. Queries that still run may fail.

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,7 +20,7 @@ const (
 
 // maintain runs beside the writer: measures, syncs, applies retention.
 func (r *Repository) maintain() {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := r.untilStop()
 	defer cancel()
 	measure, sync, retain := time.NewTicker(measureEvery), time.NewTicker(syncEvery), time.NewTicker(r.opts.RetainEvery)
 	defer measure.Stop()
@@ -37,9 +38,9 @@ func (r *Repository) maintain() {
 		case <-sync.C:
 			err = r.sync()
 		case <-retain.C:
-			err = r.ApplyRetention(ctx)
+			err = errors.Join(r.ApplyRetention(ctx), r.pseudonymise(ctx))
 		}
-		if err != nil && err != ErrClosed {
+		if err != nil && !errors.Is(err, ErrClosed) {
 			r.log.Warn("repository: maintenance", zap.Error(err))
 		}
 	}

@@ -120,6 +120,7 @@ func (w *writer) published(written []*hot) {
 			h.fresh = true
 			w.fresh++
 		}
+		w.hot.resize(h, h.written+len(h.chunks)*chunkSize*256)
 		if listened {
 			w.r.feed.publish(fleet.Change{Message: *cloneMessage(h.message)})
 		}
@@ -139,7 +140,13 @@ func (w *writer) saveMessages(s *segment, messages []*hot, positions []Position)
 			}
 		}
 		for _, h := range messages {
-			changed, err := w.saveMessage(store, h)
+			changed, err := saveMessage(store, h)
+			var bad *unstorableError
+			if errors.As(err, &bad) { // one such message must not stop the others
+				w.r.log.Error("repository: a message is left out", zap.String("queue_id", h.message.QueueID), zap.Error(err))
+				w.r.metrics.ignored.Inc()
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -163,12 +170,10 @@ func (w *writer) saveMessages(s *segment, messages []*hot, positions []Position)
 }
 
 // saveMessage writes the rows of a message that differ from what is there.
-func (w *writer) saveMessage(store *store, h *hot) (changed bool, err error) {
+func saveMessage(store *store, h *hot) (changed bool, err error) {
 	doc, err := encodeMessage(h.message)
-	if err != nil { // a time or number that JSON has no form for: one such message must not stop the others
-		w.r.log.Error("repository: a message is left out", zap.String("queue_id", h.message.QueueID), zap.Error(err))
-		w.r.metrics.ignored.Inc()
-		return false, nil
+	if err != nil {
+		return false, err
 	}
 	id := int64(h.message.ID)
 	sum := maphash.Bytes(seed, doc)
@@ -176,13 +181,11 @@ func (w *writer) saveMessage(store *store, h *hot) (changed bool, err error) {
 		statement := "UPDATE message SET doc = ?2 WHERE id = ?1"
 		if h.doc == 0 {
 			statement = "INSERT INTO message (id, doc) VALUES (?1, ?2)"
-			w.r.metrics.messages.Inc()
 		}
 		if err := store.exec(statement, id, doc); err != nil {
 			return false, fmt.Errorf("write message %d: %w", id, err)
 		}
-		w.hot.resize(h, len(doc)+len(h.chunks)*chunkSize*256)
-		h.doc, changed = sum, true
+		h.doc, h.written, changed = sum, len(doc), true
 	}
 	more := chunks(len(h.message.Recipients))
 	h.chunks = append(h.chunks, make([]uint64, max(0, more-len(h.chunks)))...)
@@ -194,7 +197,7 @@ func (w *writer) saveMessage(store *store, h *hot) (changed bool, err error) {
 		}
 		body, err := json.Marshal(recipients)
 		if err != nil {
-			return false, fmt.Errorf("encode recipients of message %d: %w", id, err)
+			return false, &unstorableError{err}
 		}
 		if err := store.exec("INSERT OR REPLACE INTO chunk (message, number, body) VALUES (?, ?, ?)", id, i+1, body); err != nil {
 			return false, fmt.Errorf("write recipients of message %d: %w", id, err)
@@ -226,7 +229,11 @@ func (w *writer) saveTranscripts(b *batch) error {
 		}
 		err = store.transact(func() error {
 			for _, at := range keys {
-				body, err := encodeTranscript(b.transcripts[at])
+				t := b.transcripts[at]
+				if s.pseudonymous.Load() && w.r.pseudonyms != nil {
+					t = w.r.pseudonyms.transcript(t)
+				}
+				body, err := encodeTranscript(t)
 				if err != nil {
 					return err
 				}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -30,6 +31,8 @@ type segment struct {
 	users   int
 	retired bool
 	hours   map[int64]int // how often an hour's figures have changed since open
+
+	pseudonymous atomic.Bool // written anew without addresses
 
 	// The rest is the writer's alone.
 	writer       *store
@@ -149,15 +152,7 @@ func (s *segment) closeUnused() {
 }
 
 // remove deletes the files. Readers that hold them open read on.
-func (s *segment) remove() error {
-	var errs []error
-	for _, suffix := range fileSuffixes {
-		if err := os.Remove(s.path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
+func (s *segment) remove() error { return removeAll(s.path) }
 
 // open gives the writing connection, making or migrating the file where that is due.
 func (s *segment) open() (*store, error) {

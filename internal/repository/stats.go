@@ -12,9 +12,10 @@ import (
 )
 
 // Stats gives the figures of a range of time. Whole hours come from stored sums where there are any, the ragged ends and
-// hours that still change from the messages' own rows, so the counts are exact whatever the range and the steps.
+// hours that still change from the messages' own rows, so the counts are exact whatever the range and the steps. The error is a fleet.Error with
+// CodeInvalid for a range that can't be asked for.
 func (r *Repository) Stats(ctx context.Context, q fleet.StatsQuery) (*fleet.Stats, error) {
-	if err := validStats(&q); err != nil {
+	if err := q.Validate(); err != nil {
 		return nil, err
 	}
 	var c *counting
@@ -31,18 +32,6 @@ func (r *Repository) Stats(ctx context.Context, q fleet.StatsQuery) (*fleet.Stat
 		return nil, fmt.Errorf("count messages: %w", err)
 	}
 	return c.stats(&q), nil
-}
-
-func validStats(q *fleet.StatsQuery) error {
-	switch {
-	case !q.Since.Before(q.Until):
-		return fleet.Invalid("until", "is not after since")
-	case q.Since.Year() < 1970 || q.Until.Year() > 9999:
-		return fleet.Invalid("since", "is out of range")
-	case q.Steps < 1 || q.Steps > fleet.MaxSteps:
-		return fleet.Invalid("steps", "%d is not a number from 1 to %d", q.Steps, fleet.MaxSteps)
-	}
-	return nil
 }
 
 // counting is an answer in the making.
