@@ -25,6 +25,7 @@ type body struct {
 	cr      bool // the last byte was a CR, which may be half a line end
 	any     bool // something was hashed
 	out     []byte
+	one     [1]byte
 }
 
 // outSize is when canonicalised bytes go to the hash.
@@ -47,10 +48,42 @@ func (b *body) Write(chunk []byte) {
 		if end == 0 {
 			end = len(chunk)
 		}
-		for _, c := range chunk[:end] {
+		b.line(chunk[:end])
+		chunk = chunk[end:]
+	}
+}
+
+// line works through a line, or a piece of one: word by word where it has no CR of its own and fits, else byte by byte.
+func (b *body) line(piece []byte) {
+	text, ended := bytes.CutSuffix(piece, crlf)
+	if b.cr || b.limit > 0 && len(text) > b.room || bytes.IndexByte(text, '\r') >= 0 || !ended && piece[len(piece)-1] == '\n' {
+		for _, c := range piece {
 			b.put(c)
 		}
-		chunk = chunk[end:]
+		return
+	}
+	b.room -= len(text)
+	if b.relaxed {
+		b.words(text)
+	} else {
+		b.write(text)
+	}
+	if ended {
+		b.endLine()
+	}
+}
+
+// words squeezes the white space of a piece of a line.
+func (b *body) words(text []byte) {
+	for at := 0; at < len(text); {
+		start := at
+		for at < len(text) && text[at] != ' ' && text[at] != '\t' {
+			at++
+		}
+		b.write(text[start:at])
+		for ; at < len(text) && (text[at] == ' ' || text[at] == '\t'); at++ {
+			b.space = true
+		}
 	}
 }
 
@@ -134,16 +167,30 @@ func (b *body) canonical(c byte) {
 		b.space = true
 		return
 	}
+	b.one[0] = c
+	b.write(b.one[:])
+}
+
+// write takes bytes of a line that count, behind what was held back.
+func (b *body) write(text []byte) {
+	if len(text) == 0 {
+		return
+	}
 	b.flushBlank()
 	if b.space {
 		b.space = false
 		b.out = append(b.out, ' ')
 	}
 	b.content = true
-	b.out = append(b.out, c)
-	if len(b.out) >= outSize {
+	if len(b.out)+len(text) > outSize {
 		b.flush()
+		if len(text) > outSize {
+			b.hash.Write(text)
+			b.any = true
+			return
+		}
 	}
+	b.out = append(b.out, text...)
 }
 
 func (b *body) endLine() {

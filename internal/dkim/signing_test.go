@@ -1,12 +1,19 @@
 package dkim
 
 import (
+	"crypto"
+	"errors"
 	"fmt"
+	"io"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/emersion/go-msgauth/dkim"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postfleet/postfleet/internal/fleet"
 )
 
 // fixed is the time of every signature in the tests.
@@ -72,14 +79,14 @@ func signMessage(t testing.TB, s *Signer, message string, chunk int) string {
 	return out.String() + message
 }
 
-// verify has go-msgauth check a message: it must have as many good signatures as wanted.
-func verify(t testing.TB, s *Signer, message string, want int) {
+// verifications are go-msgauth's.
+func verifications(t testing.TB, s *Signer, message string) []*dkim.Verification {
 	t.Helper()
 	records := map[string]string{}
 	for _, key := range s.Keys() {
 		records[key.RecordName()] = key.Record()
 	}
-	verifications, err := dkim.VerifyWithOptions(strings.NewReader(message), &dkim.VerifyOptions{
+	found, err := dkim.VerifyWithOptions(strings.NewReader(message), &dkim.VerifyOptions{
 		LookupTXT: func(name string) ([]string, error) {
 			if record, ok := records[name]; ok {
 				return []string{record}, nil
@@ -91,14 +98,32 @@ func verify(t testing.TB, s *Signer, message string, want int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(verifications) != want {
-		t.Errorf("%d signatures, want %d", len(verifications), want)
+	return found
+}
+
+// verify has go-msgauth check a message: it must have as many signatures as wanted, all good.
+func verify(t testing.TB, s *Signer, message string, want int) {
+	t.Helper()
+	found := verifications(t, s, message)
+	if len(found) != want {
+		t.Errorf("%d signatures, want %d", len(found), want)
 	}
-	for _, v := range verifications {
+	for _, v := range found {
 		if v.Err != nil {
 			t.Errorf("signature of %s: %v\n%s", v.Domain, v.Err, clip(message))
 		}
 	}
+}
+
+// goodSignatures counts the signatures that verify.
+func goodSignatures(t testing.TB, s *Signer, message string) (good int) {
+	t.Helper()
+	for _, v := range verifications(t, s, message) {
+		if v.Err == nil {
+			good++
+		}
+	}
+	return good
 }
 
 func clip(text string) string { return text[:min(len(text), 3000)] }
@@ -134,4 +159,170 @@ func TestSignaturesVerify(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestUnsigned(t *testing.T) {
+	dir := keyDir(t, "example.com")
+	tests := map[string]struct {
+		header [][2]string
+		change func(o *Options)
+		want   fleet.Signed
+	}{
+		"no From": {[][2]string{{"Subject", " x"}}, func(*Options) {}, fleet.Signed{Unsigned: "no From header"}},
+		"no From, refused": {[][2]string{{"Subject", " x"}}, func(o *Options) { o.OnBadFrom = Reject },
+			fleet.Signed{Unsigned: "no From header", Refuse: fleet.VerdictRejected, Reply: "550 5.6.0 Message refused: no From header"}},
+		"not a signing domain": {[][2]string{{"From", " a@other.example"}}, func(o *Options) { o.OnBadFrom = Reject },
+			fleet.Signed{Unsigned: "other.example is not a signing domain"}},
+		"no key": {[][2]string{{"From", " a@other.example"}}, func(o *Options) { o.Domains = []string{"*"} },
+			fleet.Signed{Unsigned: "no key to sign for other.example", Refuse: fleet.VerdictTempfail,
+				Reply: "451 4.7.5 Message can't be signed at the moment, try again later"}},
+		"no key, let through": {[][2]string{{"From", " a@other.example"}},
+			func(o *Options) { o.Domains, o.OnMissingKey = []string{"*"}, Accept },
+			fleet.Signed{Unsigned: "no key to sign for other.example"}},
+		"a header without an end": {[][2]string{{"From", " a@example.com"}, {"Subject", strings.Repeat("x", maxHeaders)}}, func(*Options) {},
+			fleet.Signed{Unsigned: "header fields too large to sign", Refuse: fleet.VerdictRejected,
+				Reply: "552 5.3.4 Message header too large to be signed"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(dir)
+			test.change(&o)
+			g := newSigner(t, o).Begin(fixed)
+			for _, field := range test.header {
+				g.Header(field[0], field[1])
+			}
+			g.Body([]byte("x\r\n"))
+			got, err := g.Finish(fixed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// refusing is a key that fails.
+type refusing struct{ crypto.Signer }
+
+func (refusing) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("token removed")
+}
+
+func TestKeyThatFails(t *testing.T) {
+	s := newSigner(t, testOptions(keyDir(t, "example.com")))
+	finish := func() (fleet.Signed, error) {
+		g := s.Begin(fixed)
+		g.Header("From", " a@example.com")
+		return g.Finish(fixed)
+	}
+	keys := s.Keys()
+	keys[0].signer = refusing{}
+	if got, err := finish(); err == nil || len(got.Signatures) != 1 || got.Refuse != "" {
+		t.Errorf("one of two keys fails: %+v, %v", got, err)
+	}
+	keys[1].signer = refusing{}
+	if got, err := finish(); err == nil || got.Refuse != fleet.VerdictTempfail || got.Unsigned == "" {
+		t.Errorf("both keys fail: %+v, %v", got, err)
+	}
+}
+
+// TestOversigning: h= names every instance, and one more where it is asked for; but not one for an absent field that servers
+// on the way add.
+func TestOversigning(t *testing.T) {
+	o := testOptions(keyDir(t, "example.com"))
+	o.Headers = []string{"From", "To", "Date", "Comments"}
+	o.Oversign = []string{"from", "Reply-To", "Date", "Message-ID"}
+	s := newSigner(t, o)
+	tests := map[string]struct{ message, want string }{
+		"absent":  {"From: a@example.com\r\n\r\n", "From:From:Reply-To"},
+		"present": {"Date: x\r\nFrom: a@example.com\r\nMESSAGE-ID: <1>\r\n\r\n", "From:From:Date:Date:Reply-To:Message-ID:Message-ID"},
+		"several": {"To: 1\r\nTo: 2\r\nFrom: a@example.com\r\nComments: x\r\n\r\n", "From:From:To:To:Comments:Reply-To"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			signed := signMessage(t, s, test.message, 10)
+			got := regexp.MustCompile(`h=([^;]*);`).FindStringSubmatch(strings.ReplaceAll(signed, "\r\n\t", ""))[1]
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+			verify(t, s, signed, 2)
+			if added := "Reply-To: evil@example.net\r\n" + signed; goodSignatures(t, s, added) != 0 {
+				t.Error("a Reply-To that was added doesn't break the signature")
+			}
+		})
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	tests := map[string]struct {
+		change func(o *Options)
+		want   string
+	}{
+		"canonicalisation":   {func(o *Options) { o.Canonicalization = "nofws/relaxed" }, "expected relaxed or simple"},
+		"half of it":         {func(o *Options) { o.Canonicalization = "relaxed" }, "expected relaxed or simple"},
+		"headers":            {func(o *Options) { o.Headers, o.Oversign = []string{"To"}, nil }, "expected From among them"},
+		"identity elsewhere": {func(o *Options) { o.Identity = "@example.net" }, "expected it to end in"},
+		"identity, no at":    {func(o *Options) { o.Identity = "x.{domain}" }, "expected an address"},
+		"identity injects":   {func(o *Options) { o.Identity = "a; l=0@{domain}" }, "expected an address"},
+		"domain":             {func(o *Options) { o.Domains = []string{"a b"} }, "domains:"},
+		"exclusion":          {func(o *Options) { o.Exclude = []string{""} }, "exclude:"},
+		"fallback":           {func(o *Options) { o.FallbackDomain = "-" }, "fallback domain"},
+		"selector":           {func(o *Options) { o.Selector = "{x}" }, "selector"},
+	}
+	dir := keyDir(t, "example.com")
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(dir)
+			test.change(&o)
+			if _, err := New(o); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
+
+// FuzzSigning: whatever the header and the body are, the signature verifies.
+func FuzzSigning(f *testing.F) {
+	s := newSigner(f, testOptions(keyDir(f, "example.com")))
+	s.profile.lineLimit = 0 // Postfix breaks long lines; here nothing does
+	f.Add("Subject", " a\n\tb ", "x\r\n")
+	f.Add("To", "\t", " \r\n\r\n")
+	f.Add("Date", "", "")
+	f.Fuzz(func(t *testing.T, name, value, body string) {
+		if !sendable(name, value, body) {
+			t.Skip()
+		}
+		g := s.Begin(fixed)
+		g.Header("From", " a@example.com")
+		g.Header(name, value)
+		g.Body([]byte(body))
+		signed, err := g.Finish(fixed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if signed.Unsigned != "" {
+			t.Skip() // a second From
+		}
+		message := fieldName + ":" + signed.Fields[1] + "\r\nFrom: a@example.com\r\n" + name + ":" + withCRLF(value) + "\r\n\r\n" + body
+		verify(t, s, message, 1)
+	})
+}
+
+// sendable tells whether Postfix would show a message like this to a milter, and go-msgauth can read it.
+func sendable(name, value, body string) bool {
+	for _, c := range []byte(name) {
+		if c <= ' ' || c >= 0x7f || c == ':' {
+			return false
+		}
+	}
+	for line := range strings.SplitSeq(value, "\n") {
+		if strings.TrimSpace(line) != line && strings.TrimSpace(line) == "" {
+			return false
+		}
+	}
+	folds := strings.Count(value, "\n") - strings.Count(value, "\n ") - strings.Count(value, "\n\t")
+	return name != "" && folds == 0 && !strings.ContainsAny(value, "\r\x00") &&
+		!strings.Contains(strings.ReplaceAll(body, "\r\n", ""), "\r")
 }
