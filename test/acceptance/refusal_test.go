@@ -79,7 +79,7 @@ func refusedByAggregator(t *testing.T, ctx context.Context, f *lab.Fleet) {
 		{"token of a viewer", http.MethodGet, "/api/v1/messages", bearer(viewer), 200},
 		{"role too low", http.MethodGet, "/api/v1/audit", bearer(viewer), 403},
 		{"events without token", http.MethodGet, "/api/v1/events", nil, 401},
-		{"export without session", http.MethodGet, "/messages.csv", nil, 303},
+		{"export without session", http.MethodGet, "/messages.csv", nil, 401},
 		{"page without session", http.MethodGet, "/messages", nil, 303},
 		{"sign-in from elsewhere", http.MethodPost, "/sign-in", crossSite, 403},
 		{"bad query", http.MethodGet, "/api/v1/messages?view=nope", bearer(viewer), 400},

@@ -121,7 +121,7 @@ On the command line:
 
     export POSTFLEET_URL=%s POSTFLEET_TOKEN=%s
     %s tail
-    %s trace --from %s
+    %s trace --transcript %s eva@bank.example
     %s replay %s
 
 Send mail of your own:

@@ -34,7 +34,7 @@ func (l *Lab) Keygen(ctx context.Context, binary, keys, selector string, domains
 
 // InitCA makes the private CA of the fleet.
 func (l *Lab) InitCA(ctx context.Context, binary string) error {
-	_, err := l.Run(ctx, binary, "pki", "init", "--dir", l.Path("pki"))
+	_, err := l.Run(ctx, binary, "pki", "init", l.Path("pki"))
 	return err
 }
 
