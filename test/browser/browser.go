@@ -130,6 +130,22 @@ func (b *Browser) Window(width, height int64, dark bool) error {
 	return nil
 }
 
+// Zone sets the time zone of the viewer.
+func (b *Browser) Zone(name string) error {
+	return b.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: name})
+		return err
+	}))
+}
+
+// Scripts lets pages run scripts, or not. What a test itself evaluates runs all the same.
+func (b *Browser) Scripts(run bool) error {
+	return b.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !run})
+		return err
+	}))
+}
+
 // Open goes to an address.
 func (b *Browser) Open(url string) error {
 	if err := b.Do(chromedp.Navigate(url), chromedp.WaitReady(chromedp.CSS("#main"))); err != nil {

@@ -89,10 +89,10 @@
       const flip = left > box.clientWidth - 200;
       bubble.style.transform = `translate(${Math.round(flip ? left - bubble.offsetWidth - 4 : left + 28)}px, 12px)`;
     }
-    function open() {
-      const { idx, left } = plot.cursor;
-      if (idx == null || left < 0) return;
-      const y = plot.posToVal(plot.cursor.top, 'y');
+    function open(event) {
+      const over = plot.over.getBoundingClientRect();
+      const idx = plot.posToIdx(event.clientX - over.left);
+      const y = plot.posToVal(event.clientY - over.top, 'y');
       const hit = stacked.findIndex((sum, s) => counts[s][idx] > 0 && y <= sum[idx]);
       const cell = rows[idx].cells[hit < 0 ? 0 : series[hit].column];
       (cell.querySelector('a') || rows[idx].querySelector('a')).click();
