@@ -130,3 +130,8 @@ func TestShutdownCancelsRecords(t *testing.T) {
 		t.Errorf("counts %+v", got)
 	}
 }
+
+// discard is a recorder that keeps nothing.
+type discard struct{}
+
+func (discard) Record(context.Context, *fleet.Event) error { return nil }

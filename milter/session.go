@@ -31,6 +31,8 @@ func newSession(s *Server) gomilter.Milter { return &session{server: s} }
 // replyBroken is answered where a callback panicked.
 const replyBroken = "451 4.3.0 Message could not be filtered, try again later"
 
+var broken = reply(replyBroken)
+
 // recovered ends what a panic began: the session gets temporary failures from here on, the daemon lives.
 func (s *session) recovered(during string) {
 	r := recover()
@@ -155,10 +157,10 @@ func (s *session) BodyChunk(chunk []byte, _ gomilter.Modifier) (*gomilter.Respon
 
 // EndOfMessage signs, records and answers.
 func (s *session) EndOfMessage(m gomilter.Modifier) (response *gomilter.Response, err error) {
-	response = reply(replyBroken) // what a panic below leaves
+	response = broken // what a panic below leaves
 	defer s.recovered("end of message")
 	if s.message == nil {
-		return response, nil
+		return broken, nil
 	}
 	message := s.message
 	s.message = nil
