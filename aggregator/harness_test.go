@@ -61,6 +61,14 @@ type testServer struct {
 // startServer runs a server over a fleet of fake nodes a and b, changed by the options.
 func startServer(t *testing.T, change ...func(*Options)) *testServer {
 	t.Helper()
+	ts := newServer(t, change...)
+	ts.start()
+	return ts
+}
+
+// newServer is a server that doesn't run yet.
+func newServer(t *testing.T, change ...func(*Options)) *testServer {
+	t.Helper()
 	ts := &testServer{t: t, dir: t.TempDir(), tokens: map[accounts.Role]string{}, fleet: newFakeFleet("a", "b")}
 	write(t, filepath.Join(ts.dir, "users"), testUsers())
 	for _, role := range accounts.Roles {
@@ -85,13 +93,16 @@ func startServer(t *testing.T, change ...func(*Options)) *testServer {
 	if ts.Server, err = New(o); err != nil {
 		t.Fatal(err)
 	}
-	ts.Start(func(err error) { t.Errorf("serving ended: %v", err) })
-	t.Cleanup(ts.stop)
 	ts.base = "http://" + ts.Addr().String()
 	if o.CertFile != "" {
 		ts.base = "https://" + ts.Addr().String()
 	}
 	return ts
+}
+
+func (ts *testServer) start() {
+	ts.Start(func(err error) { ts.t.Errorf("serving ended: %v", err) })
+	ts.t.Cleanup(ts.stop)
 }
 
 func (ts *testServer) stop() {
@@ -115,7 +126,7 @@ func (ts *testServer) browser() *http.Client {
 	if err != nil {
 		ts.t.Fatal(err)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ts.roots}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ts.roots}, ForceAttemptHTTP2: true}
 	ts.t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Jar: jar, Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
