@@ -15,8 +15,8 @@ import (
 const (
 	// spacing bounds how often a query whose answer keeps changing is asked.
 	spacing = 100 * time.Millisecond
-	// retryMin is the pause after the first failure; it doubles with each further one.
-	retryMin = 200 * time.Millisecond
+	// firstRetry is the pause after the first failure; it doubles with each further one.
+	firstRetry = 200 * time.Millisecond
 	// waitSlack is for the answer itself, behind the wait and the sixteenth of it that Consul adds to spread its load.
 	waitSlack = 10 * time.Second
 )
@@ -57,7 +57,7 @@ func (c *Client) watch(ctx context.Context, what string, wait time.Duration, ask
 // retryAfter is the pause after so many failures in a row: doubling, and a random half of it taken off, so that the nodes
 // of a fleet don't come back to a server at the same moment.
 func (c *Client) retryAfter(failures int) time.Duration {
-	full := min(retryMin<<min(failures-1, 16), c.retryMax)
+	full := min(firstRetry<<min(failures-1, 16), c.retryMax)
 	return full/2 + rand.N(full/2+1) //nolint:gosec // spreads load, guards nothing
 }
 

@@ -50,7 +50,7 @@ func TestPausesGrowAndAreSpread(t *testing.T) {
 	for _, tc := range []struct {
 		failures int
 		longest  time.Duration
-	}{{1, retryMin}, {2, 2 * retryMin}, {4, 8 * retryMin}, {20, 15 * time.Second}, {10000, 15 * time.Second}} {
+	}{{1, firstRetry}, {2, 2 * firstRetry}, {4, 8 * firstRetry}, {20, 15 * time.Second}, {10000, 15 * time.Second}} {
 		seen := map[time.Duration]bool{}
 		for range 100 {
 			pause := c.retryAfter(tc.failures)

@@ -75,7 +75,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	defer func() {
-		if panicked := recover(); panicked != nil && panicked != http.ErrAbortHandler {
+		if panicked := recover(); panicked != nil {
 			h.fail(w, r, fmt.Errorf("panic: %v\n%s", panicked, debug.Stack()))
 		}
 	}()

@@ -116,7 +116,7 @@ func TestRefusedRequests(t *testing.T) {
 func TestUnknownParametersAreIgnored(t *testing.T) {
 	store := &fakeStore{}
 	w := httptest.NewRecorder()
-	newTestHandler(t, Options{Store: store}).ServeHTTP(w, httptest.NewRequest("GET", "/v1/messages?sender=ann%40a.de&colour=blue", nil))
+	newTestHandler(t, Options{Store: store}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/messages?sender=ann%40a.de&colour=blue", nil))
 	if w.Code != 200 || store.query.Sender != "ann@a.de" {
 		t.Errorf("got %d %s, asked %+v", w.Code, w.Body, store.query)
 	}
@@ -134,7 +134,7 @@ func TestHealth(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			handler := newTestHandler(t, Options{Info: func(context.Context) *fleet.NodeInfo { return &fleet.NodeInfo{Checks: tc.checks} }})
 			w := httptest.NewRecorder()
-			handler.ServeHTTP(w, httptest.NewRequest("GET", "/v1/health", nil))
+			handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/health", nil))
 			var got Health
 			if err := json.NewDecoder(w.Body).Decode(&got); err != nil {
 				t.Fatal(err)
@@ -153,7 +153,7 @@ func TestPanicEndsOneRequest(t *testing.T) {
 	core, logs := observer.New(zap.ErrorLevel)
 	handler := newTestHandler(t, Options{Log: zap.New(core), Info: func(context.Context) *fleet.NodeInfo { panic("secret") }})
 	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, httptest.NewRequest("GET", "/v1/node", nil))
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/node", nil))
 	if w.Code != 500 || strings.Contains(w.Body.String(), "secret") {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}
@@ -175,7 +175,7 @@ func TestCompression(t *testing.T) {
 		{"small", "/v1/node", "gzip", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := httptest.NewRequest("GET", tc.path, nil)
+			r := httptest.NewRequest(http.MethodGet, tc.path, nil)
 			r.Header.Set("Accept-Encoding", tc.accept)
 			w := httptest.NewRecorder()
 			newTestHandler(t, Options{Store: large}).ServeHTTP(w, r)

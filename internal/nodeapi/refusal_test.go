@@ -99,7 +99,7 @@ func TestOnlyTheAggregatorGetsIn(t *testing.T) {
 
 	// stranger shows a certificate, or none, and takes whatever the server shows.
 	stranger := func(o pki.Options, newest uint16) *tls.Config {
-		config := &tls.Config{InsecureSkipVerify: true, MaxVersion: newest} //nolint:gosec // plays the attacker
+		config := &tls.Config{InsecureSkipVerify: true, MaxVersion: newest}
 		if o.Source != nil {
 			cert, _, err := o.Source.Credentials()
 			must(t, err)

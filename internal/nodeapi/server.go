@@ -41,7 +41,7 @@ type Server struct {
 
 // Listen opens the port, so that an address that is taken is told at start, before anything is served.
 func Listen(o ServerOptions) (*Server, error) {
-	listener, err := net.Listen("tcp", o.Address)
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.Address)
 	if err != nil {
 		return nil, fmt.Errorf("node API: %w", err)
 	}

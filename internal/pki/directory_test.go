@@ -14,12 +14,12 @@ const year = 365 * 24 * time.Hour
 
 func TestDirectory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pki")
-	dir, err := Init(path, "example fleet", start, 10*year)
+	_, err := Init(path, "example fleet", start, 10*year)
 	must(t, err)
 	if _, err := Init(path, "again", start, year); err == nil || !strings.Contains(err.Error(), "is there already") {
 		t.Errorf("a second CA over the first: %v", err)
 	}
-	dir, err = Open(path)
+	dir, err := Open(path)
 	must(t, err)
 
 	mx1 := Request{Identity: Identity{Node, "mx1"}, Addresses: []string{"mx1.example.com", "192.0.2.1"}, Valid: year}

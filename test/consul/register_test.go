@@ -3,7 +3,6 @@ package consul
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"testing"
@@ -103,7 +102,7 @@ func lookup(server, name string) ([]string, error) {
 	var addresses []string
 	for _, record := range answer.Answer {
 		if a, ok := record.(*dns.A); ok {
-			addresses = append(addresses, net.IP(a.A).String())
+			addresses = append(addresses, a.A.String())
 		}
 	}
 	slices.Sort(addresses)
