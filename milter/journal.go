@@ -29,14 +29,18 @@ type journal struct {
 	server        *Server
 	ctx           context.Context
 	cancel        context.CancelFunc
-	pending       sync.WaitGroup
 	room          chan struct{}
 	waitingLate   atomic.Int64 // given up on, and still running
 	late, dropped atomic.Int64
+
+	mu      sync.Mutex
+	pending int
+	closed  bool
+	done    chan struct{} // closed when closed and nothing is pending
 }
 
 func newJournal(s *Server) *journal {
-	j := &journal{server: s, room: make(chan struct{}, maxPending)}
+	j := &journal{server: s, room: make(chan struct{}, maxPending), done: make(chan struct{})}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j
 }
@@ -91,12 +95,29 @@ func (j *journal) begin(e *fleet.Event) *entry {
 		j.drop(e, errors.New("too many records are waiting"))
 		return nil
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		<-j.room
+		j.drop(e, errors.New("the server is stopping"))
+		return nil
+	}
+	j.pending++
 	started := &entry{event: e, done: make(chan struct{})}
-	j.pending.Go(func() { j.run(started) })
+	go j.run(started)
 	return started
 }
 
+func (j *journal) ended() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.pending--; j.closed && j.pending == 0 {
+		close(j.done)
+	}
+}
+
 func (j *journal) run(entry *entry) {
+	defer j.ended()
 	err := j.record(entry.event)
 	<-j.room
 	inTime := entry.state.CompareAndSwap(0, entryDone)
@@ -133,22 +154,25 @@ func (j *journal) drop(e *fleet.Event, err error) {
 	j.server.complain.warn(j.server.options.Log, "a message was not recorded", zap.String("queue_id", e.QueueID), zap.Error(err))
 }
 
-// close waits for the records under way; when ctx ends first, it cancels them and gives them a second.
+// close takes no more records and waits for those under way; when ctx ends first, it cancels them and gives them a second.
 func (j *journal) close(ctx context.Context) error {
 	defer j.cancel()
-	done := make(chan struct{})
-	go func() {
-		j.pending.Wait()
-		close(done)
-	}()
+	j.mu.Lock()
+	if !j.closed {
+		j.closed = true
+		if j.pending == 0 {
+			close(j.done)
+		}
+	}
+	j.mu.Unlock()
 	select {
-	case <-done:
+	case <-j.done:
 		return nil
 	case <-ctx.Done():
 	}
 	j.cancel()
 	select {
-	case <-done:
+	case <-j.done:
 	case <-time.After(time.Second):
 	}
 	return fmt.Errorf("wait for records: %w", ctx.Err())

@@ -124,6 +124,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Unlock()
 	if err := s.library.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		errs = append(errs, fmt.Errorf("drain milter connections: %w", err))
+		// It has closed them; the sessions notice and record what they were at.
+		last, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.library.Shutdown(last)
 	}
 	s.serving.Wait()
 	if err := s.journal.close(ctx); err != nil {
