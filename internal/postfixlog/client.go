@@ -105,7 +105,9 @@ func (t *Tracker) clientSays(l *line, m *memory, who, said []byte) {
 	case k.settled() && (starts || string(who) != k.peer):
 		k = t.begin(l, m)
 	case k.settled() && verb == verbReset && k.fresh < 0:
-		k.fresh = len(k.lines) // of this request's end, or the check of a connection that is used again
+		k.fresh = len(k.lines) // this request's end, or the check of a connection that is used again
+	case k.settled() && verb == verbQuit:
+		k.fresh = -1 // it was the end
 	case len(k.attempts) > 0 && starts && k.fresh < 0:
 		k.fresh = len(k.lines) // the next server, or a new request whose predecessor's status got lost
 	}
@@ -113,7 +115,7 @@ func (t *Tracker) clientSays(l *line, m *memory, who, said []byte) {
 		k.give(recipientOf(said))
 	}
 	k.captured = true
-	k.setPeer(who)
+	k.turnTo(l, who)
 	k.add(l.at, fleet.ClientSays, k.redactCommand(verb, said), false)
 }
 
@@ -129,11 +131,19 @@ func (t *Tracker) serverSays(l *line, m *memory, who, said []byte) {
 		k.fresh = len(k.lines)
 	}
 	k.captured = true
-	k.setPeer(who)
+	k.turnTo(l, who)
 	if n := len(k.lines); greeting && n > 0 && k.lines[n-1].From != fleet.Note {
 		k.tls = "" // another connection, unless the handshake comes first (TLS wrapper mode)
 	}
 	k.add(l.at, fleet.ServerSays, k.redactReply(said), len(said) == replyCut)
+}
+
+// turnTo notes that the request goes on to another server.
+func (k *talk) turnTo(l *line, who []byte) {
+	if string(who) != k.peer && k.peer != "" {
+		k.add(l.at, fleet.Note, "next server: "+string(who)+", after "+k.peer, false)
+	}
+	k.setPeer(who)
 }
 
 func (k *talk) setPeer(who []byte) {
@@ -202,11 +212,13 @@ func (t *Tracker) readClientStatus(l *line) {
 	id := t.attempted(l, func(a *fleet.Attempt) { t.secure(a, m, k, d) })
 	k.settle(l.queueID, id, recipient)
 	k.reused = d.attempt.ConnUse > 1
-	t.counts.Capture = CaptureOff
-	if k.captured {
-		t.counts.Capture = CaptureOn
+	if string(d.relay) != "none" {
+		t.counts.Capture = CaptureOff
+		if k.captured {
+			t.counts.Capture = CaptureOn
+		}
 	}
-	if k.peer == "" && string(d.relay) != "none" {
+	if !k.captured && string(d.relay) != "none" {
 		k.peer = string(d.relay)
 	}
 	k.conclude(l, d)

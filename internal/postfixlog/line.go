@@ -42,16 +42,25 @@ const (
 // "facility.level" word behind the host, as some syslog daemons write, are passed over.
 func (s *stamps) readLine(raw []byte, l *line) header {
 	*l = line{raw: raw}
-	rest := raw
-	if len(rest) > 0 && rest[0] == '<' {
-		if end := bytes.IndexByte(rest[:min(len(rest), 5)], '>'); end > 0 {
-			rest = rest[end+1:]
-		}
-	}
+	rest := trimPriority(raw)
 	var ok bool
 	if l.at, rest, ok = s.read(rest); !ok {
 		return headerBad
 	}
+	return l.readOrigin(rest)
+}
+
+// readAgain reads a line that was read before, all but its stamp.
+func (l *line) readAgain(raw []byte) bool {
+	*l = line{raw: raw, at: l.at}
+	var reread stamps
+	reread.location = time.UTC
+	_, rest, ok := reread.read(trimPriority(raw))
+	return ok && l.readOrigin(rest) == headerPostfix
+}
+
+// readOrigin reads "HOST IDENT[PID]: TEXT".
+func (l *line) readOrigin(rest []byte) header {
 	space := bytes.IndexByte(rest, ' ') // behind the host
 	if space < 0 {
 		return headerBad
@@ -68,6 +77,15 @@ func (s *stamps) readLine(raw []byte, l *line) header {
 		rest = rest[min(space+1, len(rest)):]
 	}
 	return headerForeign
+}
+
+func trimPriority(raw []byte) []byte {
+	if len(raw) > 0 && raw[0] == '<' {
+		if end := bytes.IndexByte(raw[:min(len(raw), len("<191>"))], '>'); end > 0 {
+			return raw[end+1:]
+		}
+	}
+	return raw
 }
 
 // readIdent takes "INSTANCE/SERVICE[PID]" apart. Only Postfix' programs have a slash in their name, since syslog_name

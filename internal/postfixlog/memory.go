@@ -24,9 +24,10 @@ type process struct {
 
 // memory is what is remembered of a process: a session that it serves, or a conversation that it leads.
 type memory struct {
-	last    time.Time
-	session *session // smtpd
-	talk    *talk    // smtp, lmtp
+	instance string
+	last     time.Time
+	session  *session // smtpd
+	talk     *talk    // smtp, lmtp
 	// The last handshake, for deliveries that go over the same connection later.
 	securedPeer string
 	secured     string
@@ -39,21 +40,30 @@ func (t *Tracker) memory(l *line) *memory {
 	key := t.process(l)
 	m := t.procs[key]
 	if m != nil && l.at.Sub(m.last) > idle {
-		t.flushTalk(m.talk)
+		t.drop(key)
 		m = nil
 	}
 	if m == nil {
 		if len(t.procs) >= maxProcesses {
 			t.evict()
 		}
-		m = &memory{}
+		m = &memory{instance: key.instance}
 		t.procs[key] = m
 	}
 	m.last = l.at
 	return m
 }
 
-func (t *Tracker) forget(l *line) { delete(t.procs, t.process(l)) }
+func (t *Tracker) forget(l *line) { t.drop(t.process(l)) }
+
+// drop forgets a process.
+func (t *Tracker) drop(key process) {
+	if m := t.procs[key]; m != nil {
+		t.abandon(m)
+		t.flushTalk(m.talk)
+		delete(t.procs, key)
+	}
+}
 
 func (m *memory) serving() *session {
 	if m.session == nil {
@@ -62,18 +72,12 @@ func (m *memory) serving() *session {
 	return m.session
 }
 
-func (m *memory) restart() *session {
-	m.session = &session{}
-	return m.session
-}
-
 // sweep forgets processes that have been silent for long.
 func (t *Tracker) sweep(now time.Time) {
 	t.swept = now
 	for key, m := range t.procs {
 		if gap := now.Sub(m.last); gap > idle || gap < -idle {
-			t.flushTalk(m.talk)
-			delete(t.procs, key)
+			t.drop(key)
 		}
 	}
 }
@@ -82,8 +86,7 @@ func (t *Tracker) sweep(now time.Time) {
 func (t *Tracker) evict() {
 	keys := t.processes()
 	for _, key := range keys[:len(keys)/4+1] {
-		t.flushTalk(t.procs[key].talk)
-		delete(t.procs, key)
+		t.drop(key)
 	}
 }
 

@@ -33,6 +33,7 @@ func (t *Tracker) readQueueManager(l *line) bool {
 			return false
 		}
 		recipients, _, _ := number(rest)
+		t.release(l)
 		t.emit(l, l.queueID, &fleet.Activated{Sender: string(sender), Size: int64(size), Recipients: recipients})
 		return true
 	}

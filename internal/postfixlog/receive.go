@@ -8,19 +8,16 @@ import (
 
 // session is what an smtpd process said since its client connected.
 type session struct {
-	client     fleet.Client // of "connect from"; TLS where there was a handshake
-	held       bool         // a restriction held the message whose queue id is still to come
-	discarded  bool         // … or will throw it away
-	reason     string       // of that
-	sender     string       // in the restriction's line
-	recipient  string
-	currentQID string // of the last client= line
+	client  fleet.Client // of "connect from"; TLS where there was a handshake
+	rule    rule         // about the message whose queue id is still to come
+	queueID string       // of the last client= line
+	arrival arrival      // that line, while the message has no content yet
 }
 
 // readServer reads smtpd(8)'s lines.
 func (t *Tracker) readServer(l *line) bool {
-	if rest, ok := after(l.text, "client="); ok && !l.noqueue {
-		return t.readArrival(l, rest)
+	if bytes.HasPrefix(l.text, []byte("client=")) && !l.noqueue {
+		return t.readArrival(l)
 	}
 	if t.readVerdict(l) {
 		return true
@@ -31,9 +28,11 @@ func (t *Tracker) readServer(l *line) bool {
 	switch {
 	case l.level != levelInfo:
 	case bytes.HasPrefix(l.text, []byte("connect from ")):
-		s := t.memory(l).restart()
+		m := t.memory(l)
+		t.abandon(m)
 		p, _ := readPeer(l.text[len("connect from "):])
-		s.client = fleet.Client{Addr: p.address(), Name: p.hostName(), Port: p.port}
+		m.session = &session{}
+		m.session.client = fleet.Client{Addr: p.address(), Name: p.hostName(), Port: p.port}
 	case bytes.HasPrefix(l.text, []byte("disconnect from ")):
 		t.forget(l)
 	case bytes.Contains(l.text, []byte(" TLS connection ")):
@@ -48,50 +47,15 @@ func (t *Tracker) readServer(l *line) bool {
 	return true
 }
 
-// readArrival reads "client=NAME[ADDR][:PORT][, sasl_method=M][, sasl_username=U][, sasl_sender=S][, orig_queue_id=ID]
-// [, orig_client=C]".
-func (t *Tracker) readArrival(l *line, rest []byte) bool {
-	p, rest, ok := splitPeer(rest)
-	if !ok {
-		return false
-	}
-	s := t.memory(l).serving()
-	client := fleet.Client{Addr: p.address(), Name: p.hostName(), Port: p.port, Service: string(l.service),
-		TLSVersion: s.client.TLSVersion, TLSCipher: s.client.TLSCipher, TLSBits: s.client.TLSBits,
-		AuthMethod: string(word(rest, ", sasl_method=")), AuthUser: string(userName(rest))}
-	t.emit(l, l.queueID, &fleet.Arrived{Client: client})
-	if old := word(rest, ", orig_queue_id="); isQueueID(old) {
-		// The id may be another host's, so nothing is said about a message of that id here.
-		t.emitAs(l, eventID(l, []byte(fleet.LinkResentOf)), l.queueID, &fleet.Linked{Kind: fleet.LinkResentOf, QueueID: string(old)})
-	}
-	if s.held {
-		t.emitAs(l, eventID(l, []byte("held")), l.queueID, &fleet.HoldChanged{Held: true, Sender: s.sender, Recipient: s.recipient})
-	}
-	if s.discarded {
-		t.emitAs(l, eventID(l, []byte("discarded")), l.queueID,
-			&fleet.Left{By: fleet.LeftDiscarded, Reason: s.reason, Sender: s.sender, Recipient: s.recipient})
-	}
-	*s = session{client: s.client, currentQID: string(l.queueID)}
-	return true
-}
-
-// userName reads sasl_username=, which may hold anything but the fields that follow it.
-func userName(rest []byte) []byte {
-	_, name, _ := cut(rest, ", sasl_username=")
-	for _, next := range [...]string{", sasl_sender=", ", orig_queue_id=", ", orig_client="} {
-		name, _, _ = cut(name, next)
-	}
-	return name
-}
-
 // readLost reads the end of a session that broke off while the message was on its way: "REASON after DATA (N bytes) from
 // CLIENT". Postfix 3.10 and later name the queue id there, and cleanup says that the message is canceled; before that
 // nothing did, but the process' last queue id is the one that broke off. At other stages there may be no message.
 func (t *Tracker) readLost(l *line) bool {
 	if _, stage, ok := cut(l.text, " after "); ok && (bytes.HasPrefix(stage, []byte("DATA (")) || bytes.HasPrefix(stage, []byte("BDAT ("))) {
 		id := l.queueID
-		if m := t.procs[t.process(l)]; len(id) == 0 && m != nil && m.session != nil {
-			id = []byte(m.session.currentQID)
+		if m := t.procs[t.process(l)]; m != nil && m.session != nil {
+			id = []byte(m.session.queueID)
+			t.releaseOf(m) // there was content, if not all of it
 		}
 		if len(id) > 0 {
 			t.emit(l, id, &fleet.Left{By: fleet.LeftCanceled})
@@ -130,10 +94,10 @@ func (t *Tracker) readVerdict(l *line) bool {
 }
 
 // announce remembers a decision about a message that has no queue id yet; the process' next client= line brings it.
-func (t *Tracker) announce(l *line, v *verdict) *session {
-	s := t.memory(l).serving()
-	s.reason, s.sender, s.recipient = string(v.reply), string(v.sender), string(v.to)
-	return s
+func (t *Tracker) announce(l *line, v *verdict) *rule {
+	r := &t.memory(l).serving().rule
+	r.reason, r.sender, r.recipient = string(v.reply), string(v.sender), string(v.to)
+	return r
 }
 
 func (t *Tracker) refuse(l *line, v *verdict) {
@@ -148,9 +112,10 @@ func (t *Tracker) refuse(l *line, v *verdict) {
 		}
 		refused.Client.TLSVersion, refused.Client.TLSCipher, refused.Client.TLSBits = c.TLSVersion, c.TLSCipher, c.TLSBits
 	}
-	refused.Client.Service = string(l.service)
-	if string(l.daemon) == "cleanup" {
-		refused.Client.Service = "" // the message came in through another program
+	if string(l.daemon) != "cleanup" {
+		refused.Client.Service = string(l.service)
+	} else if refused.Client.Proto == "" { // not from smtpd: "localhost[127.0.0.1]" is made up for the milter
+		refused.Client = fleet.Client{}
 	}
 	t.emit(l, l.queueID, refused)
 }
@@ -169,6 +134,10 @@ func (t *Tracker) readCleanup(l *line) bool {
 	if len(l.queueID) == 0 {
 		return true
 	}
+	if string(l.text) == "removed (canceled)" && t.abandoned(l) {
+		return true
+	}
+	t.release(l)
 	if id, ok := after(l.text, "message-id="); ok {
 		t.emit(l, l.queueID, &fleet.Cleaned{MessageID: fleet.TrimAngle(string(id))})
 		return true

@@ -16,8 +16,9 @@ const (
 	verbMail
 	verbRecipient
 	verbReset
+	verbQuit
 	verbAuth
-	verbOther // DATA, BDAT, ".", QUIT, STARTTLS, XFORWARD, …
+	verbOther // DATA, BDAT, ".", STARTTLS, XFORWARD, …
 )
 
 func verbOf(said []byte) verb {
@@ -31,9 +32,11 @@ func verbOf(said []byte) verb {
 		return verbRecipient
 	case "RSET":
 		return verbReset
+	case "QUIT":
+		return verbQuit
 	case "AUTH":
 		return verbAuth
-	case "DATA", "BDAT", ".", "QUIT", "STARTTLS", "XFORWARD", "NOOP", "VRFY":
+	case "DATA", "BDAT", ".", "STARTTLS", "XFORWARD", "NOOP", "VRFY":
 		return verbOther
 	}
 	return verbUnknown

@@ -58,6 +58,9 @@ func (t *Tracker) Restore(snapshot []byte) error {
 	for range r.count(maxProcesses) {
 		key, m := r.process()
 		next.procs[key] = m
+		if m.session != nil && m.session.arrival.raw != "" {
+			next.arriving[named{key.instance, m.session.arrival.queueID}] = m
+		}
 	}
 	if r.bad || len(r.rest) > 0 {
 		return ErrSnapshot
@@ -85,7 +88,7 @@ func (w *writer) process(key process, m *memory) {
 
 func (r *reader) process() (process, *memory) {
 	key := process{r.text(), r.int()}
-	m := &memory{last: r.time(), securedPeer: r.text(), secured: r.text()}
+	m := &memory{instance: key.instance, last: r.time(), securedPeer: r.text(), secured: r.text()}
 	if r.flag() {
 		m.session = r.session()
 	}
@@ -96,26 +99,45 @@ func (r *reader) process() (process, *memory) {
 }
 
 func (w *writer) session(s *session) {
-	c := &s.client
+	w.client(&s.client)
+	w.rule(&s.rule)
+	w.text(s.queueID)
+	w.text(s.arrival.raw)
+	w.time(s.arrival.at)
+	w.text(s.arrival.queueID)
+	w.client(&s.arrival.client)
+	w.rule(&s.arrival.rule)
+}
+
+func (r *reader) session() *session {
+	s := &session{client: r.client(), rule: r.rule(), queueID: r.text()}
+	s.arrival = arrival{raw: r.text(), at: r.time(), queueID: r.text(), client: r.client(), rule: r.rule()}
+	return s
+}
+
+func (w *writer) client(c *fleet.Client) {
 	w.text(c.Addr)
 	w.text(c.Name)
 	w.int(c.Port)
 	w.text(c.TLSVersion)
 	w.text(c.TLSCipher)
 	w.int(c.TLSBits)
-	w.flag(s.held)
-	w.flag(s.discarded)
-	for _, text := range [...]string{s.reason, s.sender, s.recipient, s.currentQID} {
-		w.text(text)
-	}
 }
 
-func (r *reader) session() *session {
-	s := &session{client: fleet.Client{Addr: r.text(), Name: r.text(), Port: r.int(), TLSVersion: r.text(), TLSCipher: r.text(),
-		TLSBits: r.int()}}
-	s.held, s.discarded = r.flag(), r.flag()
-	s.reason, s.sender, s.recipient, s.currentQID = r.text(), r.text(), r.text(), r.text()
-	return s
+func (r *reader) client() fleet.Client {
+	return fleet.Client{Addr: r.text(), Name: r.text(), Port: r.int(), TLSVersion: r.text(), TLSCipher: r.text(), TLSBits: r.int()}
+}
+
+func (w *writer) rule(u *rule) {
+	w.flag(u.held)
+	w.flag(u.discarded)
+	w.text(u.reason)
+	w.text(u.sender)
+	w.text(u.recipient)
+}
+
+func (r *reader) rule() rule {
+	return rule{held: r.flag(), discarded: r.flag(), reason: r.text(), sender: r.text(), recipient: r.text()}
 }
 
 func (w *writer) talk(k *talk) {

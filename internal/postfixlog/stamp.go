@@ -86,18 +86,26 @@ func (s *stamps) withYear(in func(year int) time.Time, month time.Month) time.Ti
 	}
 }
 
-// inOrder settles the hour that comes twice when summer time ends: the later reading, once the earlier would run
-// backwards.
+// inOrder settles the hour that comes twice when summer time ends, and of which [time.Date] takes either: the earlier
+// reading, until that would run backwards by more than lines overtake each other.
 func (s *stamps) inOrder(at time.Time) time.Time {
-	if !at.Before(s.last) || s.last.Sub(at) > clockStep {
-		return at
+	const hour = time.Hour
+	first := at
+	if s.sameWall(at, at.Add(-hour)) {
+		first = at.Add(-hour)
 	}
-	again := at.Add(time.Hour)
-	local, other := at.In(s.location), again.In(s.location)
-	if local.Hour() == other.Hour() && !again.Before(s.last) {
-		return again
+	back := s.last.Sub(first)
+	again := s.sameWall(s.last, s.last.Add(-hour)) // the last stamp was in the second of the two hours
+	if s.sameWall(first, first.Add(hour)) && back <= clockStep && (back > hour/2 || again && back > 0) {
+		return first.Add(hour)
 	}
-	return at
+	return first
+}
+
+// sameWall tells whether the host's clock shows the same at both times.
+func (s *stamps) sameWall(a, b time.Time) bool {
+	a, b = a.In(s.location), b.In(s.location)
+	return a.Hour() == b.Hour() && a.Day() == b.Day()
 }
 
 // readRFC3339 reads "2026-11-23T11:39:33.123456+01:00", with or without a fraction, and with the zone as rsyslog ("+01:00",

@@ -21,14 +21,15 @@ type Options struct {
 
 // Tracker turns log lines into events. It isn't safe for concurrent use.
 type Tracker struct {
-	stamps  stamps
-	events  []*fleet.Event
-	counts  Counts
-	line    line
-	names   map[string]string // instances
-	procs   map[process]*memory
-	swept   time.Time
-	repeats repeats
+	stamps   stamps
+	events   []*fleet.Event
+	counts   Counts
+	line     line
+	names    map[string]string // instances
+	procs    map[process]*memory
+	arriving map[named]*memory // sessions that keep an arrival
+	swept    time.Time
+	repeats  repeats
 
 	delivery delivery // scratch of the line at hand
 	verdict  verdict
@@ -57,7 +58,7 @@ const (
 
 // New makes a tracker that knows nothing yet.
 func New(o Options) *Tracker {
-	t := &Tracker{names: map[string]string{}, procs: map[process]*memory{}}
+	t := &Tracker{names: map[string]string{}, procs: map[process]*memory{}, arriving: map[named]*memory{}}
 	t.stamps = stamps{location: o.Location, reference: o.Reference, year: o.Year}
 	if t.stamps.location == nil {
 		t.stamps.location = time.Local
