@@ -306,13 +306,13 @@ func TestRoleChangesAtOnce(t *testing.T) {
 
 func TestSessionTimes(t *testing.T) {
 	ss := newSessions(40*time.Millisecond, time.Hour, false)
-	idle := ss.begin("vera", "", time.Now())
+	idle := ss.begin("vera", "")
 	eventually(t, "an idle session ends", func() bool { return ss.count() == 0 })
 	if ss.find(idle) != nil {
 		t.Error("found after its end")
 	}
 	ss = newSessions(time.Hour, 40*time.Millisecond, false)
-	busy := ss.begin("vera", "", time.Now())
+	busy := ss.begin("vera", "")
 	eventually(t, "a busy session ends too", func() bool { return ss.find(busy) == nil && ss.count() == 0 })
 }
 
@@ -574,5 +574,18 @@ func TestTimeouts(t *testing.T) {
 	n, _ := conn.Read(reply)
 	if !strings.Contains(string(reply[:n]), "431") {
 		t.Errorf("huge header: %q", reply[:n])
+	}
+}
+
+// Whoever knocks without end can't fill the disk with audit entries.
+func TestStrangersFillNoDisk(t *testing.T) {
+	ts := startServer(t)
+	client := ts.browser()
+	const knocks = 3 * maxStranger
+	for range knocks {
+		ts.get(client, apiPrefix+"/nodes", "Authorization", "Bearer x")
+	}
+	if n := len(ts.audited()); n < maxStranger || n > maxStranger+3 {
+		t.Errorf("%d entries for %d knocks", n, knocks)
 	}
 }

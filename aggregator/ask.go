@@ -32,12 +32,22 @@ func ask[T any](ctx context.Context, f *Fanout, to peer, what string, within tim
 	if err != nil && asked.Err() == context.DeadlineExceeded && ctx.Err() == nil {
 		r.err = fleet.Errorf(fleet.CodeUnavailable, "no answer within %v", f.deadline)
 	}
-	f.metrics.answered(to.Name, what, r.err, r.took)
-	if r.err != nil && ctx.Err() == nil && fleet.CodeOf(r.err) != fleet.CodeNotFound {
-		f.log.Warn("node did not answer", zap.String("node", to.Name), zap.String("asked", what), zap.Duration("took", r.took),
-			zap.Error(err))
+	if ctx.Err() == nil { // who asked is still there, so the outcome is the node's
+		f.metrics.answered(to.Name, what, r.err, r.took)
+		f.note(to, what, r.took, r.err)
 	}
 	return r
+}
+
+// note logs when a node stops answering and when it answers again, not each failure in between.
+func (f *Fanout) note(of peer, what string, took time.Duration, err error) {
+	fields := []zap.Field{zap.String("node", of.Name), zap.String("asked", what), zap.Duration("took", took)}
+	switch fails := err != nil && fleet.CodeOf(err) != fleet.CodeNotFound; {
+	case fails && !of.failing.Swap(true):
+		f.log.Warn("node did not answer", append(fields, zap.Error(err))...)
+	case !fails && of.failing.Swap(false):
+		f.log.Info("node answers again", fields...)
+	}
 }
 
 // askAll puts one question to several nodes at once, and waits for all of them: no longer than the deadline.

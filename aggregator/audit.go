@@ -108,6 +108,14 @@ func (a *auditLog) close() error {
 	return a.file.Close()
 }
 
+// auditStranger writes down what somebody did who is nobody here: no more than maxStranger at once from one network, and
+// one more every few seconds, so that strangers can't fill the disk. The metrics count them all.
+func (s *Server) auditStranger(r *http.Request, e Entry) {
+	if _, wait := s.strangers.take(network(clientAddress(r)), s.clock()); wait == 0 {
+		s.audit(r, e)
+	}
+}
+
 // audit writes down what the user of this request does; e needs only Action and what it is about.
 func (s *Server) audit(r *http.Request, e Entry) {
 	user := userFrom(r.Context())

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,8 +54,9 @@ var _ Fleet = (*Fanout)(nil)
 // client is the connection to a member, kept for as long as the member stays where it is.
 type client struct {
 	Node
-	api   string
-	facts facts
+	api     string
+	facts   facts
+	failing atomic.Bool // its last answer was none
 }
 
 // peer is a member as discovery knows it now, with its client.
@@ -107,6 +109,7 @@ func (f *Fanout) peers() []peer {
 	for name := range f.clients {
 		if !there[name] {
 			f.drop(name)
+			f.metrics.forget(name)
 		}
 	}
 	slices.SortFunc(all, func(a, b peer) int { return strings.Compare(a.Name, b.Name) })

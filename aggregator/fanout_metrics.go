@@ -36,6 +36,14 @@ func newFanoutMetrics(registerer prometheus.Registerer, l *live) *fanoutMetrics 
 	return m
 }
 
+// forget drops the series of a node that left.
+func (m *fanoutMetrics) forget(node string) {
+	of := prometheus.Labels{"node": node}
+	m.answers.DeletePartialMatch(of)
+	m.seconds.DeletePartialMatch(of)
+	m.breaks.DeletePartialMatch(of)
+}
+
 func (m *fanoutMetrics) answered(node, what string, err error, took time.Duration) {
 	result := "ok"
 	switch {

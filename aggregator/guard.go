@@ -42,11 +42,11 @@ func (s *Server) identifyUser(next http.Handler) http.Handler {
 // userOf is who makes the request, and the context that ends with their session.
 func (s *Server) userOf(r *http.Request) (User, context.Context, error) {
 	if header := r.Header.Get("Authorization"); header != "" && wantsJSON(r) {
-		secret, bearer := strings.CutPrefix(header, "Bearer ")
+		scheme, secret, _ := strings.Cut(header, " ")
 		token, ok := s.tokens.Verify(strings.TrimSpace(secret))
-		if !bearer || !ok {
+		if !ok || !strings.EqualFold(scheme, "Bearer") {
 			s.metrics.signInFailed.WithLabelValues("token").Inc()
-			s.audit(r, Entry{Action: ActionTokenFailed})
+			s.auditStranger(r, Entry{Action: ActionTokenFailed})
 			return User{}, nil, fleet.Errorf(fleet.CodeUnauthorized, "the token is not known here")
 		}
 		return User{Name: token.Name, Role: token.Role, Token: true}, nil, nil

@@ -149,7 +149,9 @@ func (l *live) stream(ctx context.Context, of peer) {
 			wait = livePatience
 		}
 		l.fan.metrics.breaks.WithLabelValues(of.Name).Inc()
-		l.fan.log.Warn("live events of a node broke off", zap.String("node", of.Name), zap.Duration("again_in", wait), zap.Error(err))
+		if wait == livePatience { // the first in a row
+			l.fan.log.Warn("live events of a node broke off", zap.String("node", of.Name), zap.Error(err))
+		}
 		select {
 		case <-ctx.Done():
 			return

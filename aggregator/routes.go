@@ -21,7 +21,7 @@ const (
 // route is one line of the table that says who may ask what. A request that no route matches gets nothing.
 type route struct {
 	Name    string // unique; label of the metrics
-	Method  string // GET routes answer HEAD too
+	Method  string // GET routes answer HEAD too, but for streams
 	Path    string // gorilla/mux template, e.g. /messages/{node}/{id}
 	Prefix  bool   // Path is a prefix
 	Kind    routeKind
@@ -49,7 +49,7 @@ func (s *Server) router() http.Handler {
 			matcher = router.Path(one.Path)
 		}
 		methods := []string{one.Method}
-		if one.Method == http.MethodGet {
+		if one.Method == http.MethodGet && one.Kind != stream {
 			methods = append(methods, http.MethodHead)
 		}
 		matcher.Methods(methods...).Name(one.Name).Handler(s.guard(one))

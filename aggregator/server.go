@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
 )
@@ -64,19 +65,20 @@ var errNotLoopback = errors.New("is not on a loopback address")
 
 // Server serves the pages and the JSON API. Make it with New, then Start it, then Shutdown.
 type Server struct {
-	fleet    Fleet
-	log      *zap.Logger
-	clock    func() time.Time
-	version  string
-	proxies  []netip.Prefix
-	users    *accounts.Users
-	tokens   *accounts.Tokens
-	sessions *sessions
-	throttle *throttle
-	auditLog *auditLog
-	metrics  *metrics
-	pages    *pages
-	cert     *certificate // nil without TLS
+	fleet     Fleet
+	log       *zap.Logger
+	clock     func() time.Time
+	version   string
+	proxies   []netip.Prefix
+	users     *accounts.Users
+	tokens    *accounts.Tokens
+	sessions  *sessions
+	throttle  *throttle
+	strangers *limiters // of what the audit log says of them
+	auditLog  *auditLog
+	metrics   *metrics
+	pages     *pages
+	cert      *certificate // nil without TLS
 
 	listener        net.Listener
 	http            *http.Server
@@ -89,7 +91,8 @@ type Server struct {
 // New opens the files and binds the listeners, so that everything that can be wrong is known before anything runs.
 // ErrNoUsers: the users file is empty or missing.
 func New(o Options) (_ *Server, err error) {
-	s := &Server{fleet: o.Fleet, log: o.Log, clock: o.Clock, version: o.Version, proxies: o.TrustedProxies, throttle: newThrottle()}
+	s := &Server{fleet: o.Fleet, log: o.Log, clock: o.Clock, version: o.Version, proxies: o.TrustedProxies, throttle: newThrottle(),
+		strangers: newLimiters(rate.Every(10*time.Second), maxStranger)}
 	if s.clock == nil {
 		s.clock = time.Now
 	}
@@ -165,8 +168,10 @@ func (s *Server) abandon() {
 	if s.auditLog != nil {
 		_ = s.auditLog.close()
 	}
-	if s.listener != nil {
-		_ = s.listener.Close()
+	for _, listener := range []net.Listener{s.listener, s.metricsListener} {
+		if listener != nil {
+			_ = listener.Close()
+		}
 	}
 }
 

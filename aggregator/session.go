@@ -15,9 +15,8 @@ import (
 type session struct {
 	user     string
 	password string // fingerprint of the password hash at sign-in; another one now means that it was changed since
-	began    time.Time
 	ended    context.Context
-	end      context.CancelFunc
+	end      func()
 	idle     *time.Timer
 }
 
@@ -37,14 +36,18 @@ func newSessions(idle, lifetime time.Duration, secure bool) *sessions {
 }
 
 // begin makes a session for a user who has just proven who they are, and gives the token for their cookie.
-func (ss *sessions) begin(user, password string, now time.Time) (token string) {
+func (ss *sessions) begin(user, password string) (token string) {
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails (crypto/rand)
 	token = base64.RawURLEncoding.EncodeToString(raw)
 	hash := sha256.Sum256([]byte(token))
 	ended, cancel := context.WithDeadline(context.Background(), time.Now().Add(ss.lifetime))
-	one := &session{user: user, password: password, began: now, ended: ended, end: cancel}
+	one := &session{user: user, password: password, ended: ended}
 	one.idle = time.AfterFunc(ss.idle, cancel)
+	one.end = func() {
+		cancel()
+		ss.forget(hash, one)
+	}
 	ss.mu.Lock()
 	ss.byHash[hash] = one
 	ss.mu.Unlock()

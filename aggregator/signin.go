@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/postfleet/postfleet/aggregator/accounts"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
@@ -60,7 +58,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	if old := s.sessions.find(s.sessions.tokenOf(r)); old != nil {
 		old.end()
 	}
-	s.sessions.setCookie(w, s.sessions.begin(user.Name, user.Fingerprint(), s.clock()))
+	s.sessions.setCookie(w, s.sessions.begin(user.Name, user.Fingerprint()))
 	s.audit(r, Entry{Action: ActionSignIn, User: user.Name, Role: user.Role.String()})
 	http.Redirect(w, r, form.Next, http.StatusSeeOther)
 }
@@ -68,8 +66,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 func (s *Server) throttled(w http.ResponseWriter, r *http.Request, form signInForm, wait time.Duration) {
 	seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
 	s.metrics.signInFailed.WithLabelValues("throttled").Inc()
-	s.audit(r, Entry{Action: ActionSignInFailed, User: clip(form.User, 80), Note: "throttled"})
-	s.log.Warn("sign-ins throttled", zap.String("user", clip(form.User, 80)), zap.String("address", clientAddress(r)))
+	s.auditStranger(r, Entry{Action: ActionSignInFailed, User: clip(form.User, 80), Note: "throttled"})
 	form.Message = "Too many attempts. Try again in " + seconds + " s."
 	w.Header().Set("Retry-After", seconds)
 	s.renderSignIn(w, r, http.StatusTooManyRequests, form)

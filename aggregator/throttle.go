@@ -60,6 +60,9 @@ type limiters struct {
 
 const maxLimiters = 10_000
 
+// maxStranger is how many audit entries a stranger gets before they become sparse.
+const maxStranger = 20
+
 func newLimiters(every rate.Limit, burst int) *limiters {
 	return &limiters{every: every, burst: burst, byKey: map[string]*rate.Limiter{}}
 }
