@@ -90,11 +90,16 @@ func (r *Registrar) Refresh() {
 }
 
 // Deregister takes the services away from the agent. Call it after Run has returned, when the host leaves for a while;
-// without it Consul shows them as unfit.
+// without it Consul shows them as unfit. An agent that is away is logged and no error: there is nobody to tell.
 func (r *Registrar) Deregister(ctx context.Context) error {
 	var all error
 	for _, id := range slices.Sorted(maps.Keys(r.known)) {
-		all = errors.Join(all, r.deregister(ctx, id))
+		err := r.deregister(ctx, id)
+		if err != nil && !errors.As(err, new(api.StatusError)) { // no answer at all
+			r.log.Warn("service stays registered: consul is away", zap.String("service", id), zap.Error(err))
+			err = nil
+		}
+		all = errors.Join(all, err)
 	}
 	return all
 }

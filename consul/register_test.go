@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -159,6 +160,15 @@ func TestDeregisterOfWhatIsGone(t *testing.T) {
 	if err := r.Deregister(t.Context()); err == nil || !strings.Contains(err.Error(), "deregister a") {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestDeregisterWhileConsulIsAway(t *testing.T) {
+	server := httptest.NewServer(&fakeAgent{})
+	client := newTestClient(t, nil, func(o *Options) { o.Address = server.URL })
+	r := NewRegistrar(RegistrarOptions{Client: client, Services: func() []Service { return []Service{{ID: "a", Name: "a"}} }})
+	must(t, r.reconcile(t.Context()))
+	server.Close()
+	must(t, r.Deregister(t.Context()))
 }
 
 func TestRegistrationWithoutForgetting(t *testing.T) {

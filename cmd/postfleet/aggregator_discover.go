@@ -43,6 +43,7 @@ func (s *aggregatorService) discover(hostname string) (aggregator.Members, pki.O
 		if client, err = newConsulClient(&c.Consul, s); err != nil {
 			return nil, pki.Options{}, setupError{err}
 		}
+		s.consul = client
 	}
 	tls, err := s.credentials(client, config.FirstLabel(hostname))
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/postfleet/postfleet/aggregator"
+	"github.com/postfleet/postfleet/consul"
 	"github.com/postfleet/postfleet/internal/config"
 	"github.com/postfleet/postfleet/internal/fleet"
 	"github.com/postfleet/postfleet/internal/nodeapi"
@@ -35,6 +36,7 @@ type aggregatorService struct {
 	server   *aggregator.Server
 	fanout   *aggregator.Fanout
 	static   *staticMembers // nil: the members come from Consul
+	consul   *consul.Client // nil: without Consul
 	loops    []func(context.Context)
 	stops    []func(context.Context) error
 
@@ -84,6 +86,7 @@ func newAggregatorService(c *config.Aggregator, o aggregatorOptions) (_ *aggrega
 		return nil, err
 	}
 	s.stops = append(s.stops, s.server.Shutdown)
+	s.register(o.hostname)
 	return s, nil
 }
 
