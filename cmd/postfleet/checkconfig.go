@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/postfleet/postfleet/aggregator"
+	"github.com/postfleet/postfleet/aggregator/accounts"
 	"github.com/postfleet/postfleet/internal/config"
 	"github.com/postfleet/postfleet/internal/node"
 )
@@ -69,18 +72,17 @@ func checkConfig(path, daemon string) (kind config.Kind, lines []string, err err
 	return kind, nil, fmt.Errorf("--daemon: expected milter or aggregator, not %q", daemon)
 }
 
-// checkAggregator reads the certificate that the aggregator would show to nodes, and sums up what it would do.
+// checkAggregator reads the certificates and the users, and sums up what the aggregator would do.
 func checkAggregator(c *config.Aggregator) ([]string, error) {
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("host name: %w", err)
 	}
-	s := &aggregatorService{config: c, log: zap.NewNop()}
-	scheme := "http"
-	if c.HTTP.CertFile != "" {
-		scheme = "https"
+	lines, err := checkPages(c)
+	if err != nil {
+		return nil, err
 	}
-	lines := []string{fmt.Sprintf("pages and JSON API on %s://%s", scheme, c.HTTP.Listen)}
+	s := &aggregatorService{config: c, log: zap.NewNop()}
 	host := config.FirstLabel(hostname)
 	if s.certificateSource(host) == fromFiles {
 		if _, err := s.fileCredentials(host); err != nil {
@@ -97,6 +99,25 @@ func checkAggregator(c *config.Aggregator) ([]string, error) {
 		lines = append(lines, fmt.Sprintf("member %s at %s", member.Name, member.Address))
 	}
 	return lines, nil
+}
+
+// checkPages looks at what the pages need: a certificate, where there is one, and somebody who can sign in.
+func checkPages(c *config.Aggregator) ([]string, error) {
+	scheme := "http"
+	if c.HTTP.CertFile != "" {
+		scheme = "https"
+		if _, err := tls.LoadX509KeyPair(string(c.HTTP.CertFile), string(c.HTTP.KeyFile)); err != nil {
+			return nil, fmt.Errorf("certificate of the pages: %w", err)
+		}
+	}
+	users, err := accounts.OpenUsers(string(c.Access.UsersFile), func(error) {})
+	if err != nil {
+		return nil, err
+	}
+	if users.Len() == 0 {
+		return nil, fmt.Errorf("%w: no user in %s; make one with: postfleet user add", aggregator.ErrNoUsers, c.Access.UsersFile)
+	}
+	return []string{fmt.Sprintf("pages and JSON API on %s://%s for %d users", scheme, c.HTTP.Listen, users.Len())}, nil
 }
 
 func printCheck(out io.Writer, path string, kind config.Kind, lines []string, quiet, asJSON bool) error {

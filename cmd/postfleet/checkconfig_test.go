@@ -21,7 +21,14 @@ func writeFile(t *testing.T, dir, name, text string) string {
 func TestCheckConfig(t *testing.T) {
 	dir := t.TempDir()
 	milter := writeFile(t, dir, "m.yaml", fmt.Sprintf("node: {name: n1}\ndkim: {keys_dir: %s/keys}\napi: {certificates: 'off'}\n", dir))
-	aggregator := writeFile(t, dir, "a.yaml", "members: {static: [{name: n1, address: 'n1:8525'}]}\n")
+	members := "members: {static: [{name: n1, address: 'n1:8525'}]}\n"
+	nobody := writeFile(t, dir, "nobody.yaml", members+"access: {users_file: "+dir+"/none}\n")
+	users := filepath.Join(dir, "users")
+	if status, _, stderr := command("correct horse battery\n", "user", "add", "--file", users, "--role", "admin", "root"); status != exitDone {
+		t.Fatal(stderr)
+	}
+	aggregator := writeFile(t, dir, "a.yaml", members+"access: {users_file: "+users+"}\nclient: {cert_file: /nonexistent}\n")
+	paged := writeFile(t, dir, "p.yaml", members+"http: {cert_file: /nonexistent/web.pem, key_file: /nonexistent/web.key}\n")
 	bad := writeFile(t, dir, "bad.yaml", "milter: {listne: []}\n")
 	for _, c := range []struct {
 		name   string
@@ -34,6 +41,8 @@ func TestCheckConfig(t *testing.T) {
 		{"quietly", []string{"--quiet", milter}, exitDone, "", ""},
 		{"misspelt", []string{bad}, exitUsage, "", bad + ":1: milter.listne: no such key: did you mean listen?"},
 		{"an aggregator's without its certificate", []string{aggregator}, exitUsage, "", "certificate for the nodes: "},
+		{"an aggregator's without a user", []string{nobody}, exitUsage, "", "nobody can sign in: no user in " + dir + "/none"},
+		{"an aggregator's without its page's certificate", []string{paged}, exitUsage, "", "certificate of the pages: open /nonexistent/web.pem"},
 		{"the other daemon's", []string{"--daemon", "aggregator", milter}, exitUsage, "", "m.yaml:1: node: no such key"},
 		{"no such daemon", []string{"--daemon", "relay", milter}, exitUsage, "", `expected milter or aggregator, not "relay"`},
 		{"no file", nil, exitUsage, "", "expected one configuration file"},

@@ -283,6 +283,9 @@ func (n *Node) reload(c *config.Milter) error {
 	}
 	n.live.Store(&live{config: c, signer: signer})
 	n.milter.Reload(policy(c, signer))
+	if n.registrar != nil {
+		n.registrar.Refresh() // the selectors may be others
+	}
 	return nil
 }
 
