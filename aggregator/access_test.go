@@ -362,7 +362,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 		if err != nil {
 			return err.Error()
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }() // only looked at
 		return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
 	}
 	if got := served(); got != "first" {
@@ -392,7 +392,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 	}
 	for _, old := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
 		if conn, err := tls.Dial("tcp", ts.Addr().String(), &tls.Config{RootCAs: roots, MinVersion: old, MaxVersion: old}); err == nil {
-			conn.Close()
+			_ = conn.Close() // only tried
 			t.Errorf("TLS version %x is taken", old)
 		}
 	}

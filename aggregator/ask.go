@@ -27,7 +27,7 @@ func ask[T any](ctx context.Context, f *Fanout, to peer, what string, within tim
 	asked, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	began := time.Now()
-	value, err := question(asked, to.client.Node)
+	value, err := question(asked, to.Node)
 	r := reply[T]{peer: to, value: value, err: err, took: time.Since(began)}
 	if err != nil && asked.Err() == context.DeadlineExceeded && ctx.Err() == nil {
 		r.err = fleet.Errorf(fleet.CodeUnavailable, "no answer within %v", f.deadline)

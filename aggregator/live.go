@@ -155,7 +155,7 @@ func (l *live) stream(ctx context.Context, of peer) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait/2 + rand.N(wait)):
+		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // spreads load, guards nothing
 		}
 		wait = min(2*wait, liveMaxPatience)
 	}

@@ -43,7 +43,7 @@ func serveMetrics(address string, gatherer prometheus.Gatherer) (*http.Server, n
 	if err := loopbackOnly("metrics listener", address); err != nil {
 		return nil, nil, err
 	}
-	listener, err := net.Listen("tcp", address)
+	listener, err := listen(address)
 	if err != nil {
 		return nil, nil, err
 	}

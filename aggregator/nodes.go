@@ -31,7 +31,7 @@ func (f *Fanout) Nodes(ctx context.Context) []NodeView {
 }
 
 func (f *Fanout) nodeFacts(ctx context.Context, of peer) NodeView {
-	facts := &of.client.facts
+	facts := &of.facts
 	facts.mu.Lock()
 	defer facts.mu.Unlock()
 	if time.Since(facts.asked) > factsAge {

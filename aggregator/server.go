@@ -122,7 +122,7 @@ func New(o Options) (_ *Server, err error) {
 	if s.auditLog, err = openAudit(o.AuditFile, o.Log, s.metrics.auditFailed); err != nil {
 		return nil, err
 	}
-	if s.listener, err = net.Listen("tcp", o.Listen); err != nil {
+	if s.listener, err = listen(o.Listen); err != nil {
 		return nil, fmt.Errorf("aggregator: %w", err)
 	}
 	if o.MetricsListen != "" {
@@ -173,6 +173,10 @@ func (s *Server) abandon() {
 			_ = listener.Close()
 		}
 	}
+}
+
+func listen(address string) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 }
 
 // Addr is where the server listens.

@@ -47,7 +47,7 @@ func (f *oneMessage) Transcripts(context.Context, string, fleet.MessageID) ([]fl
 			{Time: at, From: fleet.ServerSays, Text: "250 \x1b[2Jfine", Cut: true}}}}, aggregator.Answer{Node: "a"}, nil
 }
 
-func (f *oneMessage) Subscribe(ctx context.Context, q fleet.Query) <-chan fleet.Change {
+func (f *oneMessage) Subscribe(_ context.Context, q fleet.Query) <-chan fleet.Change {
 	f.mu.Lock()
 	f.queries = append(f.queries, q)
 	f.mu.Unlock()
