@@ -34,6 +34,7 @@ type Server struct {
 	mu    sync.Mutex
 	conns map[*guard]struct{}
 
+	sessions                             atomic.Int64 // that go-milter runs
 	messages, signed, refused, malformed atomic.Int64
 }
 
@@ -125,15 +126,28 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.library.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		errs = append(errs, fmt.Errorf("drain milter connections: %w", err))
 		// It has closed them; the sessions notice and record what they were at.
-		last, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = s.library.Shutdown(last)
+		s.awaitSessions(time.Second)
 	}
 	s.serving.Wait()
 	if err := s.journal.close(ctx); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// awaitSessions waits until no session is left, for some time.
+func (s *Server) awaitSessions(limit time.Duration) {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for s.sessions.Load() > 0 {
+		select {
+		case <-deadline.C:
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // Traffic counts the server's work since it was made.

@@ -26,7 +26,10 @@ type session struct {
 	broken  bool         // a callback panicked: what follows is not to be trusted
 }
 
-func newSession(s *Server) gomilter.Milter { return &session{server: s} }
+func newSession(s *Server) gomilter.Milter {
+	s.sessions.Add(1)
+	return &session{server: s}
+}
 
 // replyBroken is answered where a callback panicked.
 const replyBroken = "451 4.3.0 Message could not be filtered, try again later"
@@ -189,6 +192,7 @@ func (s *session) Unknown(string, gomilter.Modifier) (*gomilter.Response, error)
 
 // Cleanup ends the connection.
 func (s *session) Cleanup(gomilter.Modifier) {
+	defer s.server.sessions.Add(-1)
 	defer s.recovered("end of connection")
 	s.abandon()
 }
