@@ -19,7 +19,7 @@ import (
 // BenchmarkLife stores messages as a busy node does: 20 sessions that wait for their record, the log in batches behind
 // them, with both transcripts. It reports processor time a message, all included.
 func BenchmarkLife(b *testing.B) {
-	r := open(b, func(o *Options) {
+	r := open(b, in(b.TempDir()), func(o *Options) {
 		o.CommitEvery, o.Gather, o.IndexEvery, o.Log = 0, 0, 0, zap.NewNop()
 		o.Now = time.Now
 	})

@@ -31,7 +31,7 @@ func one(t testing.TB, r *Repository, q fleet.Query) fleet.Message {
 
 // TestReplayChangesNothing reads a whole log again, over several days and after a restart.
 func TestReplayChangesNothing(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	r := open(t, in(dir))
 	var log []*fleet.Event
 	for n := range 60 {
@@ -65,7 +65,7 @@ func TestReplayChangesNothing(t *testing.T) {
 
 // TestSharedStamp: stamps are whole seconds in many logs; ids stay unique and keep the order of arrival.
 func TestSharedStamp(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	const total = 1500
 	for round := range 2 {
 		r := open(t, in(dir), func(o *Options) { o.Log = nil })
@@ -184,7 +184,7 @@ func TestLinksBothWays(t *testing.T) {
 // TestThousandsOfRecipients delivers one message to 10,000 recipients, a commit for every hundred.
 func TestThousandsOfRecipients(t *testing.T) {
 	const total = 10_000
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	r := open(t, in(dir))
 	recorded := &fleet.Recorded{Sender: "list@example.org", Verdict: fleet.VerdictAccepted}
 	for n := range total {

@@ -70,7 +70,7 @@ func TestPausesWhileTheDiskIsNearlyFull(t *testing.T) {
 
 // TestFullDisk fills a real file system under the repository, and makes room again.
 func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
 		if errors.Is(err, syscall.EPERM) {
 			t.Skip("only root can mount the small file system that this needs")
@@ -139,7 +139,7 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 }
 
 func damaged(t *testing.T, k *kind, ruin func(string) error) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	ctx := context.Background()
 	r := open(t, in(dir))
 	yesterday, _ := life(1, noon.Add(-24*time.Hour))
@@ -231,7 +231,7 @@ func TestDamageThatShowsLater(t *testing.T) {
 }
 
 func TestSecondProcessIsKeptOut(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	open(t, in(dir))
 	if _, err := Open(Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another process is using it") {
 		t.Errorf("got %v", err)

@@ -3,6 +3,7 @@ package repository
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -16,10 +17,13 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func open(t testing.TB, change ...func(*Options)) *Repository {
 	t.Helper()
-	opts := Options{Dir: t.TempDir(), Node: "mx1", Log: zaptest.NewLogger(t), Now: func() time.Time { return noon }, MinFree: -1,
+	opts := Options{Node: "mx1", Log: zaptest.NewLogger(t), Now: func() time.Time { return noon }, MinFree: -1,
 		CommitEvery: time.Millisecond, Gather: time.Millisecond, IndexEvery: time.Millisecond}
 	for _, f := range change {
 		f(&opts)
+	}
+	if opts.Dir == "" {
+		opts.Dir = memoryDir(t)
 	}
 	r, err := Open(opts)
 	if err != nil {
@@ -31,6 +35,21 @@ func open(t testing.TB, change ...func(*Options)) *Repository {
 		}
 	})
 	return r
+}
+
+// memoryDir is a directory in memory where the machine has one: tests that open many repositories would mostly wait for
+// the disk.
+func memoryDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "repository")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func in(dir string) func(*Options) { return func(o *Options) { o.Dir = dir } }

@@ -24,7 +24,7 @@ func TestPseudonymsOfTexts(t *testing.T) {
 		t.Errorf("bob is %q", bob)
 	}
 	tests := map[string]string{
-		"550 5.1.1 <bob@example.org>: unknown": "550 5.1.1 <" + bob + ">: unknown",
+		"550 5.1.1 <bob@example.org>: unknown":                   "550 5.1.1 <" + bob + ">: unknown",
 		"RCPT TO:<bob@example.org> ORCPT=rfc822;bob@example.org": "RCPT TO:<" + bob + "> ORCPT=rfc822;" + bob,
 		"bob@example.org,bob@example.org":                        bob + "," + bob,
 		"250 2.0.0 Ok: queued as 4FABC":                          "250 2.0.0 Ok: queued as 4FABC",
@@ -40,7 +40,7 @@ func TestPseudonymsOfTexts(t *testing.T) {
 }
 
 func TestPseudonymise(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	old := func(o *Options) { o.Pseudonymise = 36 * time.Hour }
 	r := open(t, in(dir), old)
 	ctx := context.Background()

@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -130,7 +131,9 @@ func allPages(t rapid.TB, r *Repository, q fleet.Query) (all []fleet.Message) {
 // messages that Match takes, newest first; before and after the indexer has run.
 func TestQueryIsMatch(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		r := open(t, func(o *Options) { o.IndexEvery = time.Hour; o.Log = nil })
+		dir := memoryDir(t)
+		defer os.RemoveAll(dir)
+		r := open(t, in(dir), func(o *Options) { o.IndexEvery = time.Hour; o.Log = nil })
 		defer r.Close()
 		for n := range rapid.IntRange(1, 25).Draw(rt, "messages") {
 			if err := r.Append(context.Background(), drawMessageEvents(rt, n)...); err != nil {

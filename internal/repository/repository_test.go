@@ -55,7 +55,7 @@ func TestLifeOfAMessage(t *testing.T) {
 }
 
 func TestReopen(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	ctx := context.Background()
 	first := open(t, in(dir))
 	recorded, logged := life(1, noon)

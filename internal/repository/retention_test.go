@@ -79,7 +79,7 @@ func TestRetentionByAge(t *testing.T) {
 
 // TestPositionOutlivesItsFile: the position moves on before retention removes the file that holds it.
 func TestPositionOutlivesItsFile(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	now := noon
 	clock := func(o *Options) {
 		o.Now = func() time.Time { return now }
@@ -116,7 +116,7 @@ func TestRetentionBySize(t *testing.T) {
 
 // TestLargeDayIsCut: a day's file that has grown large is followed by another, and both answer together.
 func TestLargeDayIsCut(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	r := open(t, in(dir), func(o *Options) { o.Messages.Bytes = 10 * leastCut; o.IndexEvery = time.Hour; o.Log = nil })
 	ctx := context.Background()
 	var events []*fleet.Event

@@ -17,7 +17,7 @@ import (
 
 // TestMigration opens a file that schema 1 wrote: its messages are found and counted like new ones.
 func TestMigration(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	old, err := os.ReadFile("testdata/messages-schema-1.sql")
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestMigration(t *testing.T) {
 func TestNewerFileIsSetAside(t *testing.T) {
 	for _, k := range []*kind{messageKind, transcriptKind} {
 		t.Run(k.name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := memoryDir(t)
 			path := newSegment(k, dir, fleet.MessageIDAt(noon.Truncate(24*time.Hour)), 0).path
 			execute(t, path, fmt.Sprintf("PRAGMA user_version = %d", k.version()+5))
 			r := open(t, in(dir))

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -16,7 +17,9 @@ import (
 // minutes anywhere, before and after messages are indexed, hours are summed up, and messages change again.
 func TestStatsCountEveryMessage(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		r := open(t, func(o *Options) { o.IndexEvery = time.Hour; o.Log = nil })
+		dir := memoryDir(t)
+		defer os.RemoveAll(dir)
+		r := open(t, in(dir), func(o *Options) { o.IndexEvery = time.Hour; o.Log = nil })
 		defer r.Close()
 		for range 2 {
 			for n := range rapid.IntRange(1, 15).Draw(rt, "messages") {
