@@ -3,6 +3,7 @@ package aggregator
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -79,7 +80,7 @@ func newFilterForm(values url.Values) filterForm {
 		}
 		if f.Value != "" {
 			form.values.Set(f.Name, f.Value)
-			form.More = form.More || !f.Main
+			form.More = form.More || !f.Main && !(f.Name == "since" && isQuick(f.Value) && values.Get("until") == "")
 		}
 	}
 	if limit := values.Get("limit"); limit != "" {
@@ -149,6 +150,12 @@ func (f *filterForm) tabs() []tab {
 	return tabs
 }
 
+var quickSpans = []struct{ value, text string }{{"1h", "1 h"}, {"24h", "24 h"}, {"7d", "7 d"}, {"30d", "30 d"}, {"", "Any time"}}
+
+func isQuick(since string) bool {
+	return slices.ContainsFunc(quickSpans, func(span struct{ value, text string }) bool { return span.value == since })
+}
+
 // quickRanges are spans that count back from now; a link stays true as long as it is open.
 func (f *filterForm) quickRanges() []tab {
 	var tabs []tab
@@ -159,7 +166,7 @@ func (f *filterForm) quickRanges() []tab {
 			plainForm.values[key] = all
 		}
 	}
-	for _, span := range []struct{ value, text string }{{"1h", "1 h"}, {"24h", "24 h"}, {"7d", "7 d"}, {"30d", "30 d"}, {"", "Any time"}} {
+	for _, span := range quickSpans {
 		tabs = append(tabs, tab{span.text, plainForm.link("since", span.value), since == span.value && until == ""})
 	}
 	return tabs

@@ -69,6 +69,17 @@ func newRow(m *fleet.Message) row {
 // refused tells an SMTP reply that is no success (RFC 5321 section 4.2.1).
 func refused(reply string) bool { return reply != "" && reply[0] != '2' }
 
+// shortReply is what the server itself said, without Postfix's words around it: a row of the list has little room.
+func shortReply(reply string) string {
+	if host, said, ok := strings.Cut(reply, " said: "); ok && strings.HasPrefix(host, "host ") {
+		reply = said
+	}
+	if at := strings.LastIndex(reply, " (in reply to "); at > 0 && strings.HasSuffix(reply, ")") {
+		reply = reply[:at]
+	}
+	return reply
+}
+
 func messageLink(node string, id fleet.MessageID) string {
 	return "/messages/" + url.PathEscape(node) + "/" + id.String()
 }

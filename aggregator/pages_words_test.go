@@ -76,3 +76,28 @@ func TestOffsetWords(t *testing.T) {
 		}
 	}
 }
+
+func TestShortReply(t *testing.T) {
+	for in, want := range map[string]string{
+		"host mx.example[192.0.2.1] said: 550 5.1.1 No such user (in reply to RCPT TO command)": "550 5.1.1 No such user",
+		"connect to mx.example[192.0.2.1]:25: Connection timed out":                             "connect to mx.example[192.0.2.1]:25: Connection timed out",
+		"554 he said: go away": "554 he said: go away",
+		"":                     "",
+	} {
+		if got := shortReply(in); got != want {
+			t.Errorf("shortReply(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestHostPort(t *testing.T) {
+	for _, c := range []struct {
+		host string
+		port int
+		want string
+	}{{"192.0.2.1", 25, "192.0.2.1:25"}, {"2001:db8::1", 25, "[2001:db8::1]:25"}, {"192.0.2.1", 0, "192.0.2.1"}} {
+		if got := hostPort(c.host, c.port); got != c.want {
+			t.Errorf("hostPort(%s, %d) = %q", c.host, c.port, got)
+		}
+	}
+}

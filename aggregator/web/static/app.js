@@ -115,6 +115,10 @@
     if (navigator.clipboard === undefined) for (const el of $$('.copy', piece)) el.hidden = true;
     for (const el of $$('[data-chart-table]', piece)) el.open = false;
     foldFilters(piece);
+    for (const el of $$('[data-count]')) {
+      const n = document.getElementById('rows').rows.length;
+      el.textContent = n === 1 ? '1 message' : `${n} messages`;
+    }
     if (document.getElementById('filters')) sessionStorage.setItem('list', location.pathname + location.search);
   }
   document.addEventListener('htmx:load', (event) => arrive(event.detail.elt));

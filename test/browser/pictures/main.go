@@ -5,9 +5,11 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,20 +21,31 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: pictures DIR [PAGE…]")
+	whole := flag.Bool("whole", false, "whole pages, not what a window shows")
+	flag.Parse()
+	if flag.NArg() < 1 {
+		fmt.Fprintln(os.Stderr, "usage: pictures [-whole] DIR [PAGE…]")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2:]); err != nil {
+	if err := run(&album{dir: flag.Arg(0), only: flag.Args()[1:], whole: *whole}); err != nil {
 		fmt.Fprintln(os.Stderr, "pictures:", err)
 		os.Exit(1)
 	}
 }
 
+// album is where pictures go, and which.
+type album struct {
+	dir   string
+	only  []string
+	whole bool
+}
+
+func (a *album) wants(name string) bool { return len(a.only) == 0 || slices.Contains(a.only, name) }
+
 // shot is a page to take.
 type shot struct{ name, path, do string }
 
-func run(dir string, only []string) error {
+func run(a *album) error {
 	temp, err := os.MkdirTemp("", "fakefleet")
 	if err != nil {
 		return err
@@ -54,14 +67,14 @@ func run(dir string, only []string) error {
 	if err := b.Open(site.URL + "/login"); err != nil {
 		return err
 	}
-	if err := take(b, dir, "signin", only); err != nil {
+	if err := a.take(b, "signin"); err != nil {
 		return err
 	}
 	if err := b.SignIn(site.URL, fakefleet.User, fakefleet.Password); err != nil {
 		return err
 	}
 	for _, one := range shots(site) {
-		if len(only) > 0 && !strings.Contains(strings.Join(only, " "), one.name) {
+		if !a.wants(one.name) {
 			continue
 		}
 		if err := b.Open(site.URL + one.path); err != nil {
@@ -72,7 +85,7 @@ func run(dir string, only []string) error {
 				return err
 			}
 		}
-		if err := take(b, dir, one.name, only); err != nil {
+		if err := a.take(b, one.name); err != nil {
 			return err
 		}
 	}
@@ -81,7 +94,10 @@ func run(dir string, only []string) error {
 
 func shots(site *fakefleet.Site) []shot {
 	link := func(node string, fits func(*fleet.Message) bool) string { return site.Find(node, fits) }
-	captured := link("mx1", func(m *fleet.Message) bool { return m.Fate() == fleet.FateDelivered && len(m.Recipients) == 1 })
+	delivered := func(m *fleet.Message) bool {
+		return m.Fate() == fleet.FateDelivered && len(m.Recipients) == 1 && m.Sender == "orders@shop.example"
+	}
+	captured := link("mx1", delivered)
 	return []shot{
 		{"messages", "/messages", ""},
 		{"filtered", "/messages?sender=shop.example&status=delivered&since=24h", ""},
@@ -95,7 +111,7 @@ func shots(site *fakefleet.Site) []shot {
 		}), ""},
 		{"hostile", link("mx1", func(m *fleet.Message) bool { return strings.Contains(m.Subject, "script") }), ""},
 		{"rejected", link("mx1", func(m *fleet.Message) bool { return m.Fate() == fleet.FateRejected }), ""},
-		{"reconstructed", link("mx3", func(m *fleet.Message) bool { return m.Fate() == fleet.FateDelivered && len(m.Recipients) == 1 }), ""},
+		{"reconstructed", link("mx3", delivered), ""},
 		{"away", strings.Replace(captured, "mx1", "mx4", 1), ""},
 		{"overview", "/", ""},
 		{"nodes", "/nodes", ""},
@@ -104,8 +120,8 @@ func shots(site *fakefleet.Site) []shot {
 	}
 }
 
-func take(b *browser.Browser, dir, name string, only []string) error {
-	if len(only) > 0 && !strings.Contains(strings.Join(only, " "), name) {
+func (a *album) take(b *browser.Browser, name string) error {
+	if !a.wants(name) {
 		return nil
 	}
 	for _, form := range []struct {
@@ -113,16 +129,16 @@ func take(b *browser.Browser, dir, name string, only []string) error {
 		width  int64
 		height int64
 		dark   bool
-	}{{"light", 1440, 900, false}, {"dark", 1440, 900, true}, {"phone", 390, 1200, false}} {
+	}{{"light", 1360, 850, false}, {"dark", 1360, 850, true}, {"phone", 390, 844, false}} {
 		if err := b.Window(form.width, form.height, form.dark); err != nil {
 			return err
 		}
 		time.Sleep(400 * time.Millisecond) // charts and animations come to rest
-		png, err := b.Picture(form.width > 600)
+		png, err := b.Picture(a.whole && form.width > 600)
 		if err != nil {
 			return fmt.Errorf("picture of %s: %w", name, err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name+"-"+form.suffix+".png"), png, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(a.dir, name+"-"+form.suffix+".png"), png, 0o644); err != nil {
 			return err
 		}
 	}
