@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -87,10 +88,13 @@ func (a *auditLog) write(e Entry) {
 		a.log.Info("audit", zap.Any("entry", e))
 		return
 	}
-	line, err := json.Marshal(e)
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false) // queries are full of &
+	err := encoder.Encode(e)
 	if err == nil {
 		a.mu.Lock()
-		_, err = a.file.Write(append(line, '\n'))
+		_, err = a.file.Write(line.Bytes())
 		a.mu.Unlock()
 	}
 	if err != nil {
