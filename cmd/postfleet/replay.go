@@ -21,6 +21,7 @@ import (
 
 func newReplay() *cobra.Command {
 	var year int
+	var zone string
 	cmd := &cobra.Command{
 		Use:   "replay FILE…",
 		Short: "Parse Postfix logs and print one JSON object a message",
@@ -29,7 +30,8 @@ soon as nothing more is expected about it. Files are read in the order given, so
 decompressed, and - reads standard input.
 
 Stamps without a year are taken for the latest that doesn't lead past the file's modification time, or past now for
-standard input. --year gives the year of the first stamp instead, and it is counted on where December turns into January.`,
+standard input. --year gives the year of the first stamp instead, and it is counted on where December turns into January.
+They are read in this host's time zone, or in the one that --zone names.`,
 		Example: "  postfleet replay /var/log/mail.log.1 /var/log/mail.log\n  zcat mail.log-2024*.gz | postfleet replay --year 2024 -",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, files []string) error {
@@ -39,8 +41,12 @@ standard input. --year gives the year of the first stamp instead, and it is coun
 			if year != 0 && (year < 1970 || year > 9999) {
 				return usageError{fmt.Errorf("replay: --year %d: expected a year from 1970 to 9999", year)}
 			}
+			location, err := time.LoadLocation(zone)
+			if err != nil {
+				return usageError{fmt.Errorf("replay: --zone %q: expected a name like Europe/Berlin: %w", zone, err)}
+			}
 			out := bufio.NewWriter(cmd.OutOrStdout())
-			r := replay{tracker: postfixlog.New(postfixlog.Options{Year: year}), messages: postfixlog.NewReplay(),
+			r := replay{tracker: postfixlog.New(postfixlog.Options{Location: location, Year: year}), messages: postfixlog.NewReplay(),
 				byYear: year != 0, out: json.NewEncoder(out), stdin: cmd.InOrStdin(), progress: progressTo(cmd.ErrOrStderr())}
 			r.out.SetEscapeHTML(false)
 			if err := r.files(files); err != nil {
@@ -51,6 +57,7 @@ standard input. --year gives the year of the first stamp instead, and it is coun
 		},
 	}
 	cmd.Flags().IntVar(&year, "year", 0, "year of the first stamp, where stamps have none")
+	cmd.Flags().StringVar(&zone, "zone", "Local", "time zone of stamps that have none")
 	return cmd
 }
 
