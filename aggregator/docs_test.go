@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
 )
@@ -28,27 +26,6 @@ func mentioned(t *testing.T, page, pattern string) []string {
 	}
 	slices.Sort(found)
 	return slices.Compact(found)
-}
-
-func TestDocsNameEveryMetric(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	newMetrics(registry, func() float64 { return 0 })
-	fan := NewFanout(FanoutOptions{Members: newFakeFleet(), Registerer: registry, Log: zap.NewNop()})
-	defer fan.Close()
-	descriptions := make(chan *prometheus.Desc)
-	go func() {
-		registry.Describe(descriptions)
-		close(descriptions)
-	}()
-	var want []string
-	name := regexp.MustCompile(`fqName: "([^"]+)"`)
-	for description := range descriptions {
-		want = append(want, name.FindStringSubmatch(description.String())[1])
-	}
-	slices.Sort(want)
-	if diff := cmp.Diff(want, mentioned(t, "aggregator.md", "\\| `(postfleet_[a-z_]+)` \\|")); diff != "" {
-		t.Errorf("registered (-) and documented (+) metrics differ:\n%s", diff)
-	}
 }
 
 func TestDocsNameEveryRoute(t *testing.T) {
