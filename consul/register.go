@@ -47,14 +47,14 @@ type Registrar struct {
 	o       RegistrarOptions
 	log     *zap.Logger
 	refresh chan struct{}
-	known   map[string]bool // ids that were registered, for Deregister; used by one goroutine at a time
+	known   map[string]string // URL of the check by the id of a service that is registered; used by one goroutine at a time
 }
 
 // NewRegistrar makes a registrar; Run registers.
 func NewRegistrar(o RegistrarOptions) *Registrar {
 	o.Every = cmp.Or(o.Every, 10*time.Second)
 	o.CheckEvery = cmp.Or(o.CheckEvery, 5*time.Second)
-	return &Registrar{o: o, log: o.Client.log, refresh: make(chan struct{}, 1), known: map[string]bool{}}
+	return &Registrar{o: o, log: o.Client.log, refresh: make(chan struct{}, 1), known: map[string]string{}}
 }
 
 // Run registers the services and keeps them registered until ctx ends. It leaves them registered: see Deregister.
@@ -137,8 +137,8 @@ func (r *Registrar) ensure(ctx context.Context, service Service) error {
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", service.ID, err)
 	}
-	if there {
-		r.known[service.ID] = true
+	checked, known := r.known[service.ID]
+	if there && checked == service.Check {
 		return nil
 	}
 	registration := r.registration(service)
@@ -148,12 +148,13 @@ func (r *Registrar) ensure(ctx context.Context, service Service) error {
 		return fmt.Errorf("register %s: %w", service.ID, err)
 	}
 	r.o.Client.metrics.registrations.Inc()
-	r.log.Info("service registered with consul", zap.String("service", service.ID), zap.Bool("again", r.known[service.ID]))
-	r.known[service.ID] = true
+	r.log.Info("service registered with consul", zap.String("service", service.ID), zap.Bool("again", known))
+	r.known[service.ID] = service.Check
 	return nil
 }
 
-// registered tells whether the agent has the service with its check as wanted.
+// registered tells whether the agent has the service as wanted, with one check. What the check asks an agent doesn't tell,
+// so that every run of the daemon registers once; an agent keeps the state of a check that stays the same.
 func (r *Registrar) registered(ctx context.Context, service Service) (bool, error) {
 	agent := r.o.Client.api.Agent()
 	// By a filter: asked for a service that it lacks by name, an agent logs an error.
@@ -170,8 +171,7 @@ func (r *Registrar) registered(ctx context.Context, service Service) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	check, found := checks[checkID(service)]
-	return len(checks) == 1 && found && check.Definition.HTTP == service.Check, nil
+	return len(checks) == 1 && checks[checkID(service)] != nil, nil
 }
 
 func (r *Registrar) registration(service Service) *api.AgentServiceRegistration {

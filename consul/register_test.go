@@ -60,7 +60,7 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/v1/agent/checks":
 		all := map[string]*api.AgentCheck{}
 		if s := filtered("ServiceID"); s != nil && s.Check != nil {
-			all[s.Check.CheckID] = &api.AgentCheck{CheckID: s.Check.CheckID, Definition: api.HealthCheckDefinition{HTTP: s.Check.HTTP}}
+			all[s.Check.CheckID] = &api.AgentCheck{CheckID: s.Check.CheckID} // without its definition, as Consul answers
 		}
 		reply(w, 1, all)
 	default:
@@ -119,7 +119,7 @@ func TestRegistrar(t *testing.T) {
 		{"tags", func(s *api.AgentServiceRegistration) { s.Tags = nil }},
 		{"meta", func(s *api.AgentServiceRegistration) { s.Meta = map[string]string{"node": "mx1", "x": "y"} }},
 		{"check gone", func(s *api.AgentServiceRegistration) { s.Check = nil }},
-		{"check elsewhere", func(s *api.AgentServiceRegistration) { s.Check.HTTP = "http://192.0.2.1/" }},
+		{"check under another name", func(s *api.AgentServiceRegistration) { s.Check.CheckID = "x" }},
 		{"everything gone", func(*api.AgentServiceRegistration) { delete(agent.services, "n-mx1") }},
 	} {
 		before := count()
@@ -127,6 +127,11 @@ func TestRegistrar(t *testing.T) {
 		await(t, "a registration after: "+step.name, func() bool { return count() == before+1 })
 	}
 	before := count()
+	mu.Lock()
+	services[0].Check = "http://127.0.0.1:2/healthz"
+	mu.Unlock()
+	await(t, "a registration after: another check", func() bool { return count() == before+1 })
+	before = count()
 	agent.change(func() { agent.broken = true })
 	await(t, "a second attempt", func() (again bool) {
 		agent.change(func() { again = agent.refusals > 1 })
