@@ -2,6 +2,8 @@ package postfixlog
 
 import (
 	"bytes"
+	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -49,4 +51,24 @@ func processorTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// BenchmarkSnapshot stores a hundred SMTP clients (default_process_limit) in the midst of a delivery.
+func BenchmarkSnapshot(b *testing.B) {
+	tracker := newTracker()
+	for pid := range 100 {
+		for i, text := range []string{"< @: 220 mx.a.test ESMTP", "> @: EHLO mx1.example.test", "< @: 250-mx.a.test", "< @: 250-PIPELINING", "< @: 250-SIZE 10240000",
+			"< @: 250-STARTTLS", "< @: 250-ENHANCEDSTATUSCODES", "< @: 250-8BITMIME", "< @: 250 CHUNKING", "> @: STARTTLS", "< @: 220 2.0.0 Ready to start TLS",
+			"> @: EHLO mx1.example.test", "< @: 250-mx.a.test", "< @: 250-PIPELINING", "< @: 250-8BITMIME", "< @: 250 CHUNKING",
+			fmt.Sprintf("> @: MAIL FROM:<sender%d@example.test> SIZE=%d", pid, 4000+pid), fmt.Sprintf("> @: RCPT TO:<recipient%d@a.test>", pid), "> @: DATA",
+			"< @: 250 2.1.0 Ok", "< @: 250 2.1.5 Ok", "< @: 354 End data with <CR><LF>.<CR><LF>", "> @: ."} {
+			text = strings.Replace(text, "@", "mx.a.test[198.51.100.1]:25", 1)
+			tracker.Feed(fmt.Appendf(nil, "2026-11-23T10:00:00.%06dZ mx1 postfix/smtp[%d]: %s", 1000*pid+i, pid, text))
+		}
+	}
+	size := 0
+	for b.Loop() {
+		size = len(tracker.Snapshot())
+	}
+	b.ReportMetric(float64(size), "bytes")
 }

@@ -14,6 +14,9 @@ const (
 	// idle is how long after its last line a process is taken for gone: longer than any timeout within an SMTP
 	// conversation (smtp_data_done_timeout is ten minutes), so that a process id used again begins afresh.
 	idle = 20 * time.Minute
+	// over is how long after its last line a settled conversation waits for its QUIT. Connections that wait to be used
+	// again are closed after two seconds (smtp_connection_cache_time_limit).
+	over = 15 * time.Second
 )
 
 // process names a Postfix process of this host.
@@ -50,6 +53,7 @@ func (t *Tracker) memory(l *line) *memory {
 		m = &memory{instance: key.instance}
 		t.procs[key] = m
 	}
+	t.letGo(m, l.at)
 	m.last = l.at
 	return m
 }
@@ -70,6 +74,14 @@ func (m *memory) serving() *session {
 		m.session = &session{}
 	}
 	return m.session
+}
+
+// letGo drops a conversation that nothing more is expected of.
+func (t *Tracker) letGo(m *memory, now time.Time) {
+	if k := m.talk; k != nil && k.settled() && now.Sub(k.ended) > over {
+		t.flushTalk(k)
+		m.talk = nil
+	}
 }
 
 // sweep forgets processes that have been silent for long.
@@ -133,6 +145,9 @@ func (t *Tracker) flushTalks() {
 	})
 	for _, k := range grown {
 		t.flushTalk(k)
+	}
+	for _, m := range t.procs {
+		t.letGo(m, t.counts.Last)
 	}
 }
 

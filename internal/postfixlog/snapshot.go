@@ -1,7 +1,6 @@
 package postfixlog
 
 import (
-	"encoding/binary"
 	"errors"
 	"maps"
 	"slices"
@@ -12,7 +11,7 @@ import (
 
 // snapshotVersion is the first byte of a snapshot. A snapshot of another version is refused: the caller then goes on
 // with an empty tracker, which costs the beginnings of the conversations that were under way.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // ErrSnapshot is returned for bytes that aren't a snapshot of this version.
 var ErrSnapshot = errors.New("not a tracker snapshot of this version")
@@ -20,7 +19,7 @@ var ErrSnapshot = errors.New("not a tracker snapshot of this version")
 // Snapshot returns what the tracker remembers between lines, to be stored together with the log position and the events
 // of [Tracker.Flush], which comes first. It is small: a few hundred bytes for every conversation under way.
 func (t *Tracker) Snapshot() []byte {
-	w := writer{snapshotVersion}
+	w := &writer{bytes: []byte{snapshotVersion}}
 	w.time(t.stamps.last)
 	w.int(t.stamps.year)
 	w.int(int(t.stamps.month))
@@ -36,7 +35,7 @@ func (t *Tracker) Snapshot() []byte {
 	for _, key := range keys {
 		w.process(key, t.procs[key])
 	}
-	return w
+	return w.bytes
 }
 
 // Restore makes the tracker remember what a snapshot holds, instead of what it remembers now.
@@ -195,101 +194,3 @@ func (r *reader) talk() *talk {
 	}
 	return k
 }
-
-// writer appends values in a compact form.
-type writer []byte
-
-func (w *writer) int(n int) { *w = binary.AppendVarint(*w, int64(n)) }
-
-func (w *writer) id(id fleet.EventID) { *w = binary.BigEndian.AppendUint64(*w, uint64(id)) }
-
-func (w *writer) flag(f bool) {
-	if f {
-		*w = append(*w, 1)
-	} else {
-		*w = append(*w, 0)
-	}
-}
-
-func (w *writer) text(s string) {
-	w.int(len(s))
-	*w = append(*w, s...)
-}
-
-// time writes seconds and nanoseconds, since nanoseconds alone don't reach every year that a stamp can name.
-func (w *writer) time(t time.Time) {
-	w.flag(!t.IsZero())
-	if !t.IsZero() {
-		*w = binary.AppendVarint(*w, t.Unix())
-		w.int(t.Nanosecond())
-	}
-}
-
-// reader reads what a writer wrote; after the first thing that doesn't fit it is bad and returns zeros.
-type reader struct {
-	rest []byte
-	bad  bool
-}
-
-func (r *reader) int() int {
-	n, size := binary.Varint(r.rest)
-	if size <= 0 {
-		r.fail()
-		return 0
-	}
-	r.rest = r.rest[size:]
-	return int(n)
-}
-
-func (r *reader) count(most int) int {
-	n := r.int()
-	if n < 0 || n > most || n > len(r.rest) {
-		r.fail()
-		return 0
-	}
-	return n
-}
-
-func (r *reader) id() fleet.EventID {
-	if len(r.rest) < 8 {
-		r.fail()
-		return 0
-	}
-	id := binary.BigEndian.Uint64(r.rest)
-	r.rest = r.rest[8:]
-	return fleet.EventID(id)
-}
-
-func (r *reader) flag() bool {
-	if len(r.rest) == 0 {
-		r.fail()
-		return false
-	}
-	f := r.rest[0] == 1
-	r.rest = r.rest[1:]
-	return f
-}
-
-func (r *reader) text() string {
-	n := r.int()
-	if n < 0 || n > len(r.rest) {
-		r.fail()
-		return ""
-	}
-	s := string(r.rest[:n])
-	r.rest = r.rest[n:]
-	return s
-}
-
-func (r *reader) time() time.Time {
-	if !r.flag() {
-		return time.Time{}
-	}
-	seconds, nanos := r.int(), r.int()
-	if r.bad {
-		return time.Time{}
-	}
-	return time.Unix(int64(seconds), int64(nanos)).UTC()
-}
-
-func (r *reader) fail() { r.bad, r.rest = true, nil }
