@@ -71,5 +71,21 @@ func newRoot() *cobra.Command {
 		newUser(),
 		newVersion(),
 	)
+	wrongArgsAreUsage(root)
 	return root
+}
+
+// wrongArgsAreUsage makes the argument checks of cmd and its subcommands report wrong usage, cobra's own among them.
+func wrongArgsAreUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		wrongArgsAreUsage(sub)
+	}
 }
