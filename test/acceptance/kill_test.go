@@ -132,7 +132,9 @@ func checkAgainstReplay(t *testing.T, ctx context.Context, f *lab.Fleet, sent ma
 	}
 	api := fleetAPI{f.Aggregator}
 	recorded := map[string]bool{}
-	until(t, ctx, func(ctx context.Context) error {
+	settled, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	until(t, settled, func(ctx context.Context) error {
 		messages, err := api.messages(ctx, url.Values{})
 		if err != nil {
 			return err
@@ -188,6 +190,9 @@ func replay(ctx context.Context, log string) (map[string]account, error) {
 			return accounts, nil
 		} else if err != nil {
 			return nil, err
+		}
+		if m.QueueID == "" {
+			continue // refused before it had one
 		}
 		a := account{MessageID: m.MessageID, Removed: m.Removed != nil, Recipients: map[string]string{}}
 		for _, r := range m.Recipients {
