@@ -75,7 +75,7 @@ func (p *pages) functions() template.FuncMap {
 		"size": sizeWords, "count": countWords[int], "count64": countWords[int64], "seconds": secondsWords, "duration": durationWords,
 		"ago": agoWords, "agoLong": agoLongWords, "clock": clockWords, "exact": exactWords, "rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"plural": plural, "dsnNote": dsnNote, "statusMark": statusMark, "rowID": rowID, "anchor": transcriptAnchor,
-		"clockDiff": clockDiffWords, "dict": dict, "join": strings.Join, "legend": legend, "hostPort": hostPort, "shortReply": shortReply, "selectors": selectorNames,
+		"clockDiff": clockDiffWords, "dict": dict, "join": strings.Join, "legend": legend, "hostPort": hostPort, "shortReply": shortReply, "noSubject": noSubject, "selectors": selectorNames,
 		"rowData": func(r row, now time.Time) rowData { return rowData{r, now} },
 	}
 }

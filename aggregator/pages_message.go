@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -108,7 +109,7 @@ func (s *Server) pageMessage(w http.ResponseWriter, r *http.Request) {
 	view := newMessagePage(m, answer, most)
 	view.Transcripts = fetched
 	view.Transcripts.Message = m
-	s.render(w, r, http.StatusOK, "message", clipPlain(80, subjectOr(m)), view)
+	s.render(w, r, http.StatusOK, "message", clipPlain(80, cmp.Or(m.Subject, noSubject(m))), view)
 }
 
 // awayPage is shown when the node that has a message doesn't answer: what is known, and what can be done.
@@ -217,9 +218,15 @@ func delayParts(delays []float64) []delayPart {
 
 func round2(x float64) float64 { return float64(int(x*100+0.5)) / 100 }
 
-func subjectOr(m *fleet.Message) string {
-	if m.Subject == "" {
-		return "(no subject)"
+// noSubject stands in for a subject that there isn't, and says why there isn't.
+func noSubject(m *fleet.Message) string {
+	for _, link := range m.Links {
+		if link.Kind == fleet.LinkNoticeOf {
+			return "(notification about " + link.QueueID + ")"
+		}
 	}
-	return m.Subject
+	if m.Verdict == fleet.VerdictNone {
+		return "(subject not seen)"
+	}
+	return "(no subject)"
 }

@@ -53,7 +53,7 @@ var capabilityWords = []struct{ name, words string }{
 }
 
 func (s *Server) pageNodes(w http.ResponseWriter, r *http.Request) {
-	until := s.clock().UTC().Truncate(rateRange / rateSteps)
+	until := s.clock().UTC().Truncate(rateRange / rateSteps).Add(rateRange / rateSteps) // the running step included
 	figures := make(chan *FleetStats, 1)
 	go func() {
 		stats, err := s.fleet.Stats(r.Context(), fleet.StatsQuery{Since: until.Add(-rateRange), Until: until, Steps: rateSteps})
@@ -132,16 +132,17 @@ func alerts(node NodeView) []string {
 		say("the log follower is %s behind", sizeWords(info.Log.BehindBytes))
 	}
 	if node.ClockDiff.Abs() > clockDrift {
-		say("its clock is %s", clockDiffWords(node.ClockDiff))
+		say("its clock is %s", clockDiffWords(node.ClockDiff, node.Answer.Took))
 	}
 	return all
 }
 
-// clockDiffWords is a node's clock against ours.
-func clockDiffWords(d time.Duration) string {
+// clockDiffWords is a node's clock against ours, as far as an answer that took so long can tell.
+func clockDiffWords(d, took time.Duration) string {
+	unsure := max(5*time.Millisecond, took/2)
 	switch {
-	case d.Abs() < 5*time.Millisecond:
-		return "the same"
+	case d.Abs() <= unsure:
+		return "the same, within " + durationWords(unsure)
 	case d > 0:
 		return durationWords(d) + " ahead"
 	}

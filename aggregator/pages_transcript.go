@@ -3,6 +3,7 @@ package aggregator
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ type transcriptView struct {
 	Shown      []lineView
 	Hidden     int
 	Took       time.Duration
+	Coarse     bool   // the stamps have whole seconds, as Postfix's own log file writes them
 	Open       bool   // shown at once; with many conversations those that went well are folded
 	Ending     string // the last reply
 	EndingTone string
@@ -82,13 +84,13 @@ func (s *Server) fetchTranscripts(r *http.Request, node string, id fleet.Message
 }
 
 func newTranscriptView(t *fleet.Transcript) transcriptView {
-	view := transcriptView{Transcript: *t, Anchor: transcriptAnchor(t.Key), Took: t.Ended.Sub(t.Started)}
+	view := transcriptView{Transcript: *t, Anchor: transcriptAnchor(t.Key), Took: t.Ended.Sub(t.Started), Coarse: coarse(t.Lines)}
 	for i := range t.Lines {
 		if i == mostLines {
 			view.Hidden = len(t.Lines) - mostLines
 			break
 		}
-		line := lineView{Line: t.Lines[i], Offset: offsetWords(t.Lines[i].Time.Sub(t.Started))}
+		line := lineView{Line: t.Lines[i], Offset: offsetWords(t.Lines[i].Time.Sub(t.Started), view.Coarse)}
 		switch line.From {
 		case fleet.ClientSays:
 			line.Class, line.Arrow = "says-client", "client"
@@ -106,9 +108,15 @@ func newTranscriptView(t *fleet.Transcript) transcriptView {
 	return view
 }
 
-// replyClass is "good" for 2xx and 3xx, "wait" for 4xx and "bad" for 5xx (RFC 5321 section 4.2.1).
+// coarse tells that no line has a stamp finer than a second.
+func coarse(lines []fleet.Line) bool {
+	return len(lines) > 0 && !slices.ContainsFunc(lines, func(line fleet.Line) bool { return line.Time.Nanosecond() != 0 })
+}
+
+// replyClass is "good" for 2xx and 3xx, "wait" for 4xx and "bad" for 5xx (RFC 5321 section 4.2.1). Where the log has the
+// enhanced code alone, its first digit means the same.
 func replyClass(reply string) string {
-	if len(reply) < 3 || strings.Trim(reply[:3], "0123456789") != "" {
+	if len(reply) < 3 || strings.Trim(reply[:3], "0123456789") != "" && reply[1] != '.' {
 		return ""
 	}
 	switch reply[0] {
@@ -122,19 +130,21 @@ func replyClass(reply string) string {
 	return ""
 }
 
-// offsetWords is a time within a conversation, in milliseconds as long as that is readable.
-func offsetWords(d time.Duration) string {
+// offsetWords is a time within a conversation, in milliseconds as long as that is readable and true.
+func offsetWords(d time.Duration, coarse bool) string {
 	sign := "+"
 	if d < 0 {
 		sign, d = "−", -d
 	}
 	switch {
+	case d >= 10*time.Minute:
+		return sign + durationWords(d)
+	case coarse:
+		return fmt.Sprintf("%s%d s", sign, int(d.Seconds()))
 	case d < 10*time.Second:
 		return fmt.Sprintf("%s%d ms", sign, d.Milliseconds())
-	case d < 10*time.Minute:
-		return fmt.Sprintf("%s%.1f s", sign, d.Seconds())
 	}
-	return sign + durationWords(d)
+	return fmt.Sprintf("%s%.1f s", sign, d.Seconds())
 }
 
 // transcriptAnchor is a fragment for a key: keys are the node's words, so anything unusual is spelled out.

@@ -120,6 +120,9 @@ func exactWords(t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
+	if t.Nanosecond() == 0 { // from a log that writes whole seconds
+		return t.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
 	return t.UTC().Format("2006-01-02 15:04:05.000 UTC")
 }
 

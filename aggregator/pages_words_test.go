@@ -69,10 +69,27 @@ func TestTimeWords(t *testing.T) {
 }
 
 func TestOffsetWords(t *testing.T) {
-	for in, want := range map[time.Duration]string{0: "+0 ms", 1250 * time.Millisecond: "+1250 ms", 30 * time.Second: "+30.0 s",
-		20 * time.Minute: "+20 min", -5 * time.Millisecond: "−5 ms"} {
-		if got := offsetWords(in); got != want {
-			t.Errorf("offsetWords(%s) = %q, want %q", in, got, want)
+	for _, c := range []struct {
+		after        time.Duration
+		fine, coarse string
+	}{
+		{0, "+0 ms", "+0 s"}, {1250 * time.Millisecond, "+1250 ms", "+1 s"}, {30 * time.Second, "+30.0 s", "+30 s"},
+		{20 * time.Minute, "+20 min", "+20 min"}, {-5 * time.Millisecond, "−5 ms", "−0 s"},
+	} {
+		if got := offsetWords(c.after, false); got != c.fine {
+			t.Errorf("offsetWords(%s) = %q, want %q", c.after, got, c.fine)
+		}
+		if got := offsetWords(c.after, true); got != c.coarse {
+			t.Errorf("offsetWords(%s), coarse = %q, want %q", c.after, got, c.coarse)
+		}
+	}
+}
+
+func TestReplyClass(t *testing.T) {
+	for in, want := range map[string]string{"250 Ok": "good", "354 go": "good", "451 later": "wait", "550-no": "bad", "5.7.1 Relay access denied": "bad",
+		"4.7.1 later": "wait", "": "", "ok": "", "EHLO x": "", "9": ""} {
+		if got := replyClass(in); got != want {
+			t.Errorf("replyClass(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

@@ -7,7 +7,10 @@
   // --- Times: the server writes UTC; here they become the viewer's.
   const clock = (d) => `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
   const day = (d) => `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`;
-  const exact = (d) => `${day(d)} ${clock(d)}.${String(d.getMilliseconds()).padStart(3, '0')}`;
+  const exact = (d) => { // a log that writes whole seconds has no milliseconds to show
+    const ms = d.getMilliseconds();
+    return `${day(d)} ${clock(d)}${ms ? '.' + String(ms).padStart(3, '0') : ''}`;
+  };
   const zone = (d) => {
     const minutes = -d.getTimezoneOffset();
     if (minutes === 0) return 'UTC';
