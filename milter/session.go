@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	gomilter "github.com/d--j/go-milter"
@@ -24,11 +25,8 @@ type session struct {
 	count   int          // messages so far
 	message *message     // under way; nil between messages
 	broken  bool         // a callback panicked: what follows is not to be trusted
-}
 
-func newSession(s *Server) gomilter.Milter {
-	s.sessions.Add(1)
-	return &session{server: s}
+	takesBody bool // the MTA wants no answers to pieces of the body, so that the guard may keep them from the library
 }
 
 // replyBroken is answered where a callback panicked.
@@ -51,10 +49,10 @@ func (s *session) recovered(during string) {
 func (s *session) now() time.Time { return s.server.options.Clock() }
 
 // NewConnection begins an SMTP session, the first one of this milter connection or a further one.
-func (s *session) NewConnection(gomilter.Modifier) error {
+func (s *session) NewConnection(m gomilter.Modifier) error {
 	defer s.recovered("connection")
 	s.abandon()
-	*s = session{server: s.server}
+	*s = session{server: s.server, takesBody: m.Protocol()&gomilter.OptNoBodyReply != 0}
 	return nil
 }
 
@@ -71,7 +69,7 @@ func (s *session) Connect(host, family string, port uint16, addr string, m gomil
 		s.client.Addr = addr
 	}
 	s.client.Port = int(port)
-	if host != "unknown" {
+	if host != "unknown" && !strings.HasPrefix(host, "[") { // Postfix gives [ADDR] for a client without a verified name
 		s.client.Name = clean(host, maxName)
 	}
 	s.say(fleet.Note, "connect from "+s.peer())
@@ -149,13 +147,18 @@ func (s *session) Headers(gomilter.Modifier) (*gomilter.Response, error) {
 	return gomilter.RespContinue, nil
 }
 
-// BodyChunk has a piece of the body.
+// BodyChunk has a piece of the body, from an MTA that wants an answer to each.
 func (s *session) BodyChunk(chunk []byte, _ gomilter.Modifier) (*gomilter.Response, error) {
+	s.body(chunk)
+	return gomilter.RespContinue, nil
+}
+
+// body takes a piece of the body and doesn't keep it.
+func (s *session) body(chunk []byte) {
 	defer s.recovered("body")
 	if s.message != nil && !s.broken {
 		s.message.body(chunk)
 	}
-	return gomilter.RespContinue, nil
 }
 
 // EndOfMessage signs, records and answers.
@@ -192,7 +195,6 @@ func (s *session) Unknown(string, gomilter.Modifier) (*gomilter.Response, error)
 
 // Cleanup ends the connection.
 func (s *session) Cleanup(gomilter.Modifier) {
-	defer s.server.sessions.Add(-1)
 	defer s.recovered("end of connection")
 	s.abandon()
 }
