@@ -125,6 +125,14 @@ type account struct {
 	Recipients map[string]string // address to status, attempts and reply
 }
 
+// add leaves out recipients of a message that Postfix refused because the daemon died before its answer: the log names one
+// of them, the record of the daemon, where it got that far, all.
+func (a account) add(address, status string, attempts int, reply string) {
+	if attempts > 0 || status != string(fleet.StatusRejected) {
+		a.Recipients[address] = fmt.Sprint(status, " ", attempts, " ", reply)
+	}
+}
+
 func checkAgainstReplay(t *testing.T, ctx context.Context, f *lab.Fleet, sent map[string]bool) {
 	replayed, err := replay(ctx, f.Nodes[0].Postfix.Log)
 	if err != nil {
@@ -151,7 +159,7 @@ func checkAgainstReplay(t *testing.T, ctx context.Context, f *lab.Fleet, sent ma
 			}
 			a := account{MessageID: m.MessageID, Removed: !m.Removed.IsZero(), Recipients: map[string]string{}}
 			for _, r := range m.Recipients {
-				a.Recipients[r.Address] = fmt.Sprint(r.Status, " ", len(r.Attempts), " ", r.Reply)
+				a.add(r.Address, string(r.Status), len(r.Attempts), r.Reply)
 			}
 			accounts[m.QueueID] = a
 			recorded[m.MessageID] = m.Verdict == fleet.VerdictAccepted && len(m.Signatures) == 2 && m.Inbound
@@ -196,7 +204,7 @@ func replay(ctx context.Context, log string) (map[string]account, error) {
 		}
 		a := account{MessageID: m.MessageID, Removed: m.Removed != nil, Recipients: map[string]string{}}
 		for _, r := range m.Recipients {
-			a.Recipients[r.To] = fmt.Sprint(r.Status, " ", r.Attempts, " ", r.Reply)
+			a.add(r.To, r.Status, r.Attempts, r.Reply)
 		}
 		if _, twice := accounts[m.QueueID]; twice {
 			return nil, fmt.Errorf("replay: queue id %s twice", m.QueueID)
