@@ -31,7 +31,8 @@ const (
 // packets in their order; on any other it closes the connection. It buffers too: go-milter reads and writes every packet in
 // two pieces.
 //
-// The library sets deadlines for each piece; the guard has its own for silence and for whole packets, and ignores those.
+// The library sets deadlines for each piece; the guard has its own for silence and for whole packets, and ignores those. It
+// also allocates every packet: bodies, nearly all of the bytes, go from the guard's buffer to the session past the library.
 type guard struct {
 	net.Conn
 	server  *Server
@@ -42,6 +43,7 @@ type guard struct {
 	limit   time.Duration
 	waiting bool        // for the first byte of a packet
 	woken   atomic.Bool // the read deadline was moved to end the wait, not because time is up
+	session *session
 
 	outMu sync.Mutex // Close may come from another goroutine
 	out   *bufio.Writer
@@ -80,11 +82,20 @@ func (g *guard) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next waits for a packet and checks it.
+// next waits for a packet that is the library's and checks it.
 func (g *guard) next() error {
 	if err := g.flush(); err != nil {
 		return io.EOF
 	}
+	for g.left == 0 {
+		if err := g.packet(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *guard) packet() error {
 	if err := g.wait(); err != nil {
 		return err
 	}
@@ -113,7 +124,26 @@ func (g *guard) next() error {
 	if bad := g.course.step(code); bad != faultNone {
 		return g.fail(bad)
 	}
+	if code == packetBody && g.session.takesBody {
+		return g.body(size)
+	}
 	g.left = size
+	return nil
+}
+
+// body gives the session a packet of the body, as it comes. The library waits in Read meanwhile, so that the session is
+// not called twice at a time.
+func (g *guard) body(size int) error {
+	_, _ = g.in.Discard(lengthSize + 1) // is in the buffer
+	for size -= lengthSize + 1; size > 0; {
+		if _, err := g.in.Peek(1); err != nil {
+			return g.broken(err)
+		}
+		piece, _ := g.in.Peek(min(size, g.in.Buffered()))
+		g.session.body(piece)
+		_, _ = g.in.Discard(len(piece))
+		size -= len(piece)
+	}
 	return nil
 }
 

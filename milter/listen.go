@@ -1,7 +1,6 @@
 package milter
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -118,43 +117,38 @@ func (l *unixListener) Close() error {
 	return l.UnixListener.Close()
 }
 
-// gate is the listener that go-milter sees: it gives out guarded connections, as many as are allowed, and outlives passing
-// errors, at which go-milter would stop serving.
-type gate struct {
-	net.Listener
-	server *Server
-	ctx    context.Context // ends when the server stops
-}
-
+// Pauses between attempts to accept.
 const (
 	minAcceptPause = 5 * time.Millisecond
 	maxAcceptPause = time.Second
 )
 
-func (g *gate) Accept() (net.Conn, error) {
+// accept serves the connections of a listener until that closes. Passing errors, such as too many open files, are counted
+// and outlived.
+func (s *Server) accept(listener net.Listener) {
 	pause := minAcceptPause
 	for {
-		conn, err := g.Listener.Accept()
-		switch {
-		case err == nil:
-		case errors.Is(err, net.ErrClosed):
-			return nil, err
-		default:
-			g.server.metrics.acceptErrors.Inc()
-			g.server.complain.warn(g.server.options.Log, "can't accept milter connections, trying again",
-				zap.Stringer("listener", g.Addr()), zap.Error(err))
+		conn, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.metrics.acceptErrors.Inc()
+			s.complain.warn(s.options.Log, "can't accept milter connections, trying again",
+				zap.Stringer("listener", listener.Addr()), zap.Error(err))
 			select {
-			case <-g.ctx.Done():
-				return nil, net.ErrClosed
+			case <-s.stopped.Done():
+				return
 			case <-time.After(pause):
 			}
 			pause = min(2*pause, maxAcceptPause)
 			continue
 		}
-		if guarded := g.server.admit(conn); guarded != nil {
-			return guarded, nil
-		}
-		_ = conn.Close()
 		pause = minAcceptPause
+		if g := s.admit(conn); g != nil {
+			g.serve()
+		} else {
+			_ = conn.Close()
+		}
 	}
 }

@@ -15,7 +15,7 @@ func TestLargeMessagesInFlatMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("streams 200 MB")
 	}
-	const size, most = 100 << 20, 32 << 20 // go-milter allocates every packet; the collector keeps up
+	const size, most = 100 << 20, 8 << 20
 	store := &shelf{}
 	_, path := start(t, Options{Policy: testPolicy(), Recorder: store})
 	runtime.GC()

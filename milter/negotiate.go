@@ -2,6 +2,8 @@ package milter
 
 import (
 	"fmt"
+	"net"
+	"sync"
 
 	gomilter "github.com/d--j/go-milter"
 )
@@ -25,6 +27,47 @@ var (
 		gomilter.MacroRcptAddr}
 	dataMacros = []gomilter.MacroName{gomilter.MacroQueueId}
 )
+
+// quietLibrary: go-milter warns through a package variable, per packet and unlimited. The guard has counted and logged
+// whatever it would complain about.
+var quietLibrary = sync.OnceFunc(func() { gomilter.LogWarning = func(string, ...any) {} })
+
+// serve has go-milter serve the connection, in a goroutine of its own. Each connection gets a library server to itself, since
+// that is how a session can know its connection.
+func (g *guard) serve() {
+	g.session = &session{server: g.server}
+	library := gomilter.NewServer(
+		gomilter.WithMilter(func() gomilter.Milter { return g.session }),
+		gomilter.WithActions(wantedActions),
+		gomilter.WithProtocols(wantedProtocol),
+		gomilter.WithNegotiationCallback(negotiate),
+		gomilter.WithMacroRequest(gomilter.StageConnect, connectMacros),
+		gomilter.WithMacroRequest(gomilter.StageHelo, heloMacros),
+		gomilter.WithMacroRequest(gomilter.StageMail, mailMacros),
+		gomilter.WithMacroRequest(gomilter.StageRcpt, rcptMacros),
+		gomilter.WithMacroRequest(gomilter.StageData, dataMacros),
+		gomilter.WithMacroRequest(gomilter.StageEOH, dataMacros),
+		gomilter.WithMacroRequest(gomilter.StageEOM, dataMacros),
+	)
+	_ = library.Serve(&once{guard: g}) // returns when once has nothing more
+}
+
+// once is a listener that has one connection to give.
+type once struct {
+	guard *guard
+	given bool
+}
+
+func (o *once) Accept() (net.Conn, error) {
+	if o.given {
+		return nil, net.ErrClosed
+	}
+	o.given = true
+	return o.guard, nil
+}
+
+func (o *once) Close() error   { return nil }
+func (o *once) Addr() net.Addr { return o.guard.LocalAddr() }
 
 // negotiate takes what the MTA offers of what is wanted. Only adding headers is a must: without the protocol bits the library
 // answers every event.

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	gomilter "github.com/d--j/go-milter"
 	"go.uber.org/zap"
 
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -22,9 +21,8 @@ type Server struct {
 	metrics   *metrics
 	complain  complaints
 	journal   *journal
-	library   *gomilter.Server
 	listeners []net.Listener
-	serving   sync.WaitGroup
+	accepting sync.WaitGroup
 	stop      context.CancelFunc
 	stopped   context.Context
 	draining  atomic.Bool
@@ -33,19 +31,15 @@ type Server struct {
 
 	mu    sync.Mutex
 	conns map[*guard]struct{}
+	empty chan struct{} // closed when draining and the last connection has ended
 
-	sessions                             atomic.Int64 // that go-milter runs
 	messages, signed, refused, malformed atomic.Int64
 }
-
-// quietLibrary: go-milter warns through a package variable, per packet and unlimited. The guard has counted and logged
-// whatever it would complain about.
-var quietLibrary = sync.OnceFunc(func() { gomilter.LogWarning = func(string, ...any) {} })
 
 // New binds all sockets. When one can't be bound, none is.
 func New(o Options) (*Server, error) {
 	o.setDefaults()
-	s := &Server{options: o, conns: map[*guard]struct{}{}, negotiationTime: negotiationTime, packetTime: packetTime}
+	s := &Server{options: o, conns: map[*guard]struct{}{}, empty: make(chan struct{}), negotiationTime: negotiationTime, packetTime: packetTime}
 	s.stopped, s.stop = context.WithCancel(context.Background())
 	s.Reload(o.Policy)
 	var err error
@@ -54,19 +48,6 @@ func New(o Options) (*Server, error) {
 	}
 	s.journal = newJournal(s)
 	quietLibrary()
-	s.library = gomilter.NewServer(
-		gomilter.WithMilter(func() gomilter.Milter { return newSession(s) }),
-		gomilter.WithActions(wantedActions),
-		gomilter.WithProtocols(wantedProtocol),
-		gomilter.WithNegotiationCallback(negotiate),
-		gomilter.WithMacroRequest(gomilter.StageConnect, connectMacros),
-		gomilter.WithMacroRequest(gomilter.StageHelo, heloMacros),
-		gomilter.WithMacroRequest(gomilter.StageMail, mailMacros),
-		gomilter.WithMacroRequest(gomilter.StageRcpt, rcptMacros),
-		gomilter.WithMacroRequest(gomilter.StageData, dataMacros),
-		gomilter.WithMacroRequest(gomilter.StageEOH, dataMacros),
-		gomilter.WithMacroRequest(gomilter.StageEOM, dataMacros),
-	)
 	for _, l := range o.Listen {
 		listener, err := bind(l)
 		if err != nil {
@@ -93,14 +74,7 @@ func (s *Server) Addresses() []net.Addr {
 func (s *Server) Start() {
 	for _, listener := range s.listeners {
 		s.options.Log.Info("milter listens", zap.Stringer("address", listener.Addr()))
-		s.serving.Go(func() { s.serve(listener) })
-	}
-}
-
-func (s *Server) serve(listener net.Listener) {
-	err := s.library.Serve(&gate{Listener: listener, server: s, ctx: s.stopped})
-	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, gomilter.ErrServerClosed) {
-		s.options.Log.Error("milter stopped serving", zap.Stringer("address", listener.Addr()), zap.Error(err))
+		s.accepting.Go(func() { s.accept(listener) })
 	}
 }
 
@@ -118,35 +92,53 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	s.mu.Lock()
-	for g := range s.conns {
-		g.wake()
+	s.accepting.Wait()
+	if err := s.drain(ctx); err != nil {
+		errs = append(errs, err)
 	}
-	s.mu.Unlock()
-	if err := s.library.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
-		errs = append(errs, fmt.Errorf("drain milter connections: %w", err))
-		// It has closed them; the sessions notice and record what they were at.
-		s.awaitSessions(time.Second)
-	}
-	s.serving.Wait()
 	if err := s.journal.close(ctx); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// awaitSessions waits until no session is left, for some time.
-func (s *Server) awaitSessions(limit time.Duration) {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for s.sessions.Load() > 0 {
-		select {
-		case <-deadline.C:
-			return
-		case <-tick.C:
-		}
+// lastWords is how long sessions that are cut off have to notice and to record what they were at.
+const lastWords = time.Second
+
+func (s *Server) drain(ctx context.Context) error {
+	s.mu.Lock()
+	for g := range s.conns {
+		g.wake()
+	}
+	s.signalEmpty()
+	s.mu.Unlock()
+	select {
+	case <-s.empty:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	cut := len(s.conns)
+	for g := range s.conns {
+		_ = g.Conn.Close()
+	}
+	s.mu.Unlock()
+	select {
+	case <-s.empty:
+	case <-time.After(lastWords):
+	}
+	return fmt.Errorf("drain milter connections: %d cut off: %w", cut, ctx.Err())
+}
+
+// signalEmpty tells drain that no connection is left. The caller holds mu.
+func (s *Server) signalEmpty() {
+	if !s.draining.Load() || len(s.conns) > 0 {
+		return
+	}
+	select {
+	case <-s.empty:
+	default:
+		close(s.empty)
 	}
 }
 
@@ -173,6 +165,9 @@ func (s *Server) Records() (late, dropped int64) {
 func (s *Server) admit(conn net.Conn) *guard {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return nil
+	}
 	if len(s.conns) >= s.options.MaxConnections {
 		s.metrics.turnedAway.Inc()
 		s.complain.warn(s.options.Log, "refused a milter connection: too many are open",
@@ -185,8 +180,10 @@ func (s *Server) admit(conn net.Conn) *guard {
 	return g
 }
 
+// release ends a connection. The library closes it when its session is over, Cleanup included.
 func (s *Server) release(g *guard) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, g)
+	s.signalEmpty()
 }

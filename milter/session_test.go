@@ -452,3 +452,27 @@ func TestDrainIsBounded(t *testing.T) {
 		t.Errorf("recorded %+v", r)
 	}
 }
+
+// TestOldMTA: an MTA without the later parts of the protocol gets an answer to every event, and the same signatures.
+func TestOldMTA(t *testing.T) {
+	store := &shelf{}
+	seen := &stamp{}
+	policy := testPolicy()
+	policy.Sign = func(time.Time) Signing { return seen }
+	_, path := start(t, Options{Policy: policy, Recorder: store})
+	c := dial(t, path, gomilter.WithMaximumVersion(2), gomilter.WithProtocols(0))
+	c.hello("192.0.2.7")
+	c.macros.Set(gomilter.MacroQueueId, "Q")
+	c.ok(c.Mail("a@example.com", ""))
+	c.ok(c.Rcpt("b@example.net", ""))
+	changes, action := c.content([][2]string{{"From", "a@example.com"}, {"Subject", " two"}}, "hello\r\n")
+	if action.Type != gomilter.ActionAccept || len(changes) != 2 || strings.HasPrefix(changes[0].HeaderValue, " ") {
+		t.Errorf("answer %v, changes %v", action, changes)
+	}
+	if diff := cmp.Diff([]string{"From: a@example.com", "Subject:  two"}, seen.fields); diff != "" || seen.bytes != len("hello\r\n") {
+		t.Errorf("the signer saw %d bytes of body, and fields (-want +got):\n%s", seen.bytes, diff)
+	}
+	if e := store.wait(t, 1)[0]; recorded(t, e).Verdict != fleet.VerdictAccepted {
+		t.Errorf("recorded %+v", e)
+	}
+}
