@@ -42,7 +42,7 @@ func systemd(t *testing.T) func() string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	t.Setenv("NOTIFY_SOCKET", path)
 	return func() string {
 		t.Helper()

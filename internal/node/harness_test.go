@@ -23,10 +23,9 @@ import (
 
 // site is a host made of temporary directories: keys, certificates, a log, and something that greets as Postfix does.
 type site struct {
-	dir   string
-	file  string // milter.yaml
-	extra string // replaces sections of it
-	ca    *pki.Directory
+	dir  string
+	file string // milter.yaml
+	ca   *pki.Directory
 }
 
 // newSite makes a host with an RSA key for example.com.
@@ -151,7 +150,7 @@ func (s *site) client(t *testing.T, n *Node, as string) *nodeapi.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { client.Close() })
+	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 
@@ -189,7 +188,7 @@ func (s *site) submit(t *testing.T, queueID, from string) ([]gomilter.ModifyActi
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer session.Close()
+	defer func() { _ = session.Close() }() // the answer is in already
 	must := func(_ *gomilter.Action, err error) {
 		t.Helper()
 		if err != nil {

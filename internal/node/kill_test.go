@@ -136,10 +136,11 @@ func (s *site) waitRead(t *testing.T, status string) {
 		if match == nil {
 			return errors.New("no such metric")
 		}
-		if read, err := strconv.ParseFloat(string(match[1]), 64); err != nil || read < float64(end.Unix()) {
-			return fmt.Errorf("read up to %s, %v", match[1], err)
+		read, err := strconv.ParseFloat(string(match[1]), 64)
+		if err == nil && read < float64(end.Unix()) {
+			err = fmt.Errorf("read up to %s", match[1])
 		}
-		return nil
+		return err
 	})
 }
 
@@ -156,7 +157,11 @@ func (s *site) countAfter(t *testing.T, cmd *exec.Cmd) map[string]int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	defer func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	count := map[string]int{}
 	q := fleet.Query{Limit: fleet.MaxLimit}
 	for {

@@ -35,7 +35,7 @@ type statusOptions struct {
 }
 
 func newStatus(o statusOptions) (*status, error) {
-	listener, err := net.Listen("tcp", o.listen)
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.listen)
 	if err != nil {
 		return nil, fmt.Errorf("status listener: %w", err)
 	}
