@@ -201,7 +201,7 @@ func (t *Tracker) readClientStatus(l *line) {
 	k := m.talk
 	switch {
 	case k == nil || k.queueID == "":
-	case k.queueID != string(l.queueID) && k.fresh >= 0:
+	case k.queueID != string(l.queueID) && k.fresh >= 0 && k.lines[k.fresh].Text != "RSET":
 		k = t.split(l, m, k.fresh) // the status of the earlier request's other recipients got lost
 	case k.queueID != string(l.queueID), len(k.attempts) >= maxSettled, k.settled() && slices.Contains(k.recipients, recipient):
 		k = nil

@@ -189,7 +189,7 @@ func (r *reader) talk() *talk {
 	for range r.count(maxTalk) {
 		k.lines = append(k.lines, fleet.Line{Time: r.time(), From: fleet.Speaker(r.text()), Text: r.text(), Cut: r.flag()})
 	}
-	if k.fresh > len(k.lines) {
+	if k.fresh >= len(k.lines) {
 		r.fail()
 	}
 	return k

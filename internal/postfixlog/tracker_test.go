@@ -80,6 +80,11 @@ func TestConversations(t *testing.T) {
 			map[string][]string{"AAAAAA1": {"c MAIL FROM:<s>|c RCPT TO:<r>|s 250 ok"},
 				"AAAAAA2": {"c RSET|s 250 flushed|c MAIL FROM:<s>|c RCPT TO:<q>|s 250 ok"}},
 		},
+		"all refused, and the connection kept; then a message that finds no server": {
+			smtpLines(to+"MAIL FROM:<s>", to+"RCPT TO:<r>", from+"550 no", status("AAAAAA1", "r", "bounced", "host mx.a.test[198.51.100.1] said: 550 no (in reply to RCPT TO command)"),
+				to+"RSET", from+"250 flushed", "AAAAAA2: to=<q>, relay=none, delay=1, delays=0/0/0/1, dsn=5.4.4, status=bounced (unable to look up host)"),
+			map[string][]string{"AAAAAA1": {"c MAIL FROM:<s>|c RCPT TO:<r>|s 550 no|c RSET|s 250 flushed"}},
+		},
 		"the status of a recipient got lost": {
 			smtpLines(to+"MAIL FROM:<s>", to+"RCPT TO:<r>", to+"RCPT TO:<p>", from+"250 ok", status("AAAAAA1", "r", "sent", "250 ok"),
 				to+"MAIL FROM:<s>", to+"RCPT TO:<q>", from+"250 ok", status("AAAAAA2", "q", "sent", "250 ok")),
