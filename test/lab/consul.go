@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -66,6 +67,9 @@ func (l *Lab) StartConsul(ctx context.Context, opts ConsulOptions) (*Consul, err
 	c := &Consul{HTTP: address("http"), DNS: address("dns"), serf: address("serf_lan"), Dir: filepath.Join(dir, "data"),
 		lab: l, name: "consul-" + opts.Name}
 	config := map[string]any{
+		// An agent that forgot its id and comes back under its name before the servers noticed is refused by them
+		// ("Node name … is reserved") for good.
+		"node_id":   uuid(),
 		"node_name": opts.Name, "data_dir": c.Dir, "bind_addr": "127.0.0.1", "client_addr": "127.0.0.1", "ports": ports,
 		"disable_update_check": true, "leave_on_terminate": false, "skip_leave_on_interrupt": true,
 		"performance": map[string]any{"raft_multiplier": 1}, "log_level": "info",
@@ -106,6 +110,14 @@ func (c *Consul) Start(ctx context.Context) error {
 
 // Forget removes the agent's data; it must not run.
 func (c *Consul) Forget() error { return os.RemoveAll(c.Dir) }
+
+// uuid is a random one (RFC 9562 section 5.4).
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
 
 func (c *Consul) hasLeader(ctx context.Context) error {
 	var leader string
