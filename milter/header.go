@@ -71,10 +71,13 @@ var words = mime.WordDecoder{CharsetReader: func(charset string, text io.Reader)
 	return encoding.NewDecoder().Reader(text), nil
 }}
 
+// unfolding takes the line ends out of a header value (RFC 5322 section 2.2.3).
+var unfolding = strings.NewReplacer("\r\n", "", "\n", "")
+
 // decodeHeader makes a raw header value into text: unfolded, encoded words decoded, valid UTF-8, bounded. What can't be
 // decoded stays as it came; nothing is hidden from the reader, who has to see what a sender wrote.
 func decodeHeader(raw string) string {
-	text := strings.TrimSpace(strings.NewReplacer("\r\n", "", "\n", "").Replace(raw))
+	text := strings.TrimSpace(unfolding.Replace(raw))
 	if strings.Contains(text, "=?") {
 		if decoded, err := words.DecodeHeader(text); err == nil {
 			text = decoded

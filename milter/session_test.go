@@ -465,6 +465,7 @@ func TestOldMTA(t *testing.T) {
 	c.macros.Set(gomilter.MacroQueueId, "Q")
 	c.ok(c.Mail("a@example.com", ""))
 	c.ok(c.Rcpt("b@example.net", ""))
+	c.ok(c.DataStart())
 	changes, action := c.content([][2]string{{"From", "a@example.com"}, {"Subject", " two"}}, "hello\r\n")
 	if action.Type != gomilter.ActionAccept || len(changes) != 2 || strings.HasPrefix(changes[0].HeaderValue, " ") {
 		t.Errorf("answer %v, changes %v", action, changes)

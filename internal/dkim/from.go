@@ -34,7 +34,7 @@ func authorDomain(values []string) (string, error) {
 	default:
 		return "", errSeveralFrom
 	}
-	list, err := addresses.ParseList(unfold(values[0]))
+	list, err := addresses.ParseList(unfolding.Replace(values[0]))
 	if err != nil || len(list) == 0 {
 		return "", errBadFrom
 	}
@@ -69,10 +69,5 @@ func asciiDomain(domain string) (string, error) {
 	return domain, checkDomain(domain)
 }
 
-// unfold takes the line ends out of a header value (RFC 5322 section 2.2.3).
-func unfold(value string) string {
-	if !strings.ContainsAny(value, "\r\n") {
-		return value
-	}
-	return strings.NewReplacer("\r\n", "", "\r", " ", "\n", "").Replace(value)
-}
+// unfolding takes the line ends out of a header value (RFC 5322 section 2.2.3).
+var unfolding = strings.NewReplacer("\r\n", "", "\r", " ", "\n", "")
