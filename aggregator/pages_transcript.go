@@ -33,6 +33,7 @@ type transcriptView struct {
 	Hidden     int
 	Took       time.Duration
 	Coarse     bool   // the stamps have whole seconds, as Postfix's own log file writes them
+	Silent     bool   // an outbound one in which neither side spoke
 	Open       bool   // shown at once; with many conversations those that went well are folded
 	Ending     string // the last reply
 	EndingTone string
@@ -77,20 +78,22 @@ func (s *Server) fetchTranscripts(r *http.Request, node string, id fleet.Message
 	}
 	for i := range transcripts {
 		view := newTranscriptView(&transcripts[i])
-		view.Open = len(transcripts) <= mostOpen || view.EndingTone == "wait" || view.EndingTone == "bad"
+		view.Open = len(transcripts) <= mostOpen || view.Silent || view.EndingTone == "wait" || view.EndingTone == "bad"
 		set.Views = append(set.Views, view)
 	}
 	return set
 }
 
 func newTranscriptView(t *fleet.Transcript) transcriptView {
-	view := transcriptView{Transcript: *t, Anchor: transcriptAnchor(t.Key), Took: t.Ended.Sub(t.Started), Coarse: coarse(t.Lines)}
+	view := transcriptView{Transcript: *t, Anchor: transcriptAnchor(t.Key), Took: t.Ended.Sub(t.Started), Coarse: coarse(t.Lines),
+		Silent: t.Direction == fleet.Outbound}
 	for i := range t.Lines {
 		if i == mostLines {
 			view.Hidden = len(t.Lines) - mostLines
 			break
 		}
 		line := lineView{Line: t.Lines[i], Offset: offsetWords(t.Lines[i].Time.Sub(t.Started), view.Coarse)}
+		view.Silent = view.Silent && line.From == fleet.Note
 		switch line.From {
 		case fleet.ClientSays:
 			line.Class, line.Arrow = "says-client", "client"

@@ -52,6 +52,8 @@ func oddity(r rune, size int, first byte, prev rune, rest string) (name, shown s
 	switch {
 	case r == utf8.RuneError && size <= 1:
 		return fmt.Sprintf("byte 0x%02X, not UTF-8", first), fmt.Sprintf("⟦%02X⟧", first), true
+	case r == '\t': // folds headers, and hides nothing
+		return "", "", false
 	case r < 0x20:
 		return fmt.Sprintf("U+%04X control character", r), "⟦" + controlNames[r] + "⟧", true
 	case r == 0x7f:
