@@ -71,7 +71,7 @@ postfix:
   log: {source: file, file: %s}
 repository: {dir: %s}
 status: {listen: %q}
-log: {level: debug, format: console}
+log: {level: info, format: console}
 `, n.Name, n.Postfix.Addr, strings.Split(n.Postfix.Addr, ":")[0], n.socket, opts.Keys, n.Postfix.Conf,
 		filepath.Join(n.Postfix.Dir, "queue"), n.Postfix.Addr, n.Postfix.Log, n.Dir, n.Status)
 	out = append(out, apiConfig(n.API, opts.TLS)...)
@@ -178,7 +178,7 @@ func (a *Aggregator) config(listen string, opts AggregatorOptions) []byte {
 	out := fmt.Appendf(nil, `http: {listen: %q}
 access: {users_file: %s, tokens_file: %s, audit_file: %s}
 status: {listen: %q}
-log: {level: debug, format: console}
+log: {level: info, format: console}
 `, listen, opts.Access.UsersFile, opts.Access.TokensFile, a.lab.Path("aggregator", "audit.log"), a.Status)
 	if len(opts.Nodes) > 0 {
 		out = append(out, "members:\n  static:\n"...)
