@@ -86,7 +86,7 @@ type PostfixLog struct {
 type Repository struct {
 	Dir                Path     `yaml:"dir"`
 	KeepMessages       Duration `yaml:"keep_messages" min:"1h"`
-	KeepTranscripts    Duration `yaml:"keep_transcripts"`
+	KeepTranscripts    Duration `yaml:"keep_transcripts" min:"1h"`
 	MaxMessagesSize    Size     `yaml:"max_messages_size"`
 	MaxTranscriptsSize Size     `yaml:"max_transcripts_size"`
 	MinFree            Size     `yaml:"min_free"`

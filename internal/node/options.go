@@ -123,6 +123,10 @@ type recorder struct{ store *repository.Repository }
 func (r recorder) Record(ctx context.Context, e *fleet.Event) error { return r.store.Append(ctx, e) }
 
 func repositoryOptions(c *config.Milter, name string, o *Options) repository.Options {
+	minFree := int64(c.Repository.MinFree)
+	if minFree == 0 {
+		minFree = -1 // what 0 means in the file
+	}
 	return repository.Options{
 		Dir:          string(c.Repository.Dir),
 		Node:         name,
@@ -132,7 +136,7 @@ func repositoryOptions(c *config.Milter, name string, o *Options) repository.Opt
 		Messages:     repository.Retention{Age: c.Repository.KeepMessages.Std(), Bytes: int64(c.Repository.MaxMessagesSize)},
 		Transcripts:  repository.Retention{Age: c.Repository.KeepTranscripts.Std(), Bytes: int64(c.Repository.MaxTranscriptsSize)},
 		Pseudonymise: c.Privacy.PseudonymiseAfter.Std(),
-		MinFree:      int64(c.Repository.MinFree),
+		MinFree:      minFree,
 	}
 }
 
