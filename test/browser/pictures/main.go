@@ -138,6 +138,9 @@ func (a *album) take(b *browser.Browser, name string) error {
 		if err != nil {
 			return fmt.Errorf("picture of %s: %w", name, err)
 		}
+		if png, err = shrink(png); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 		if err := os.WriteFile(filepath.Join(a.dir, name+"-"+form.suffix+".png"), png, 0o644); err != nil {
 			return err
 		}
