@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -27,6 +28,7 @@ type File struct {
 	options FileOptions
 	status  *status
 	pace    pace
+	retry   backoff // for a file that can't be read
 }
 
 // pace is how often a file is looked at.
@@ -36,7 +38,6 @@ type pace struct {
 	idle  time.Duration // between looks then, in case the watch misses something
 	poll  time.Duration // the same where files can't be watched
 	grace time.Duration // for the writer of a renamed file to turn to the new one
-	retry backoff       // for a file that can't be opened
 }
 
 // NewFile makes a source of a file; nothing is opened yet.
@@ -48,8 +49,8 @@ func NewFile(o FileOptions) *File {
 		o.Now = time.Now
 	}
 	return &File{options: o, status: newStatus(o.Path, o.Log), pace: pace{busy: 20 * time.Millisecond, quiet: time.Second,
-		idle: 2 * time.Second, poll: 100 * time.Millisecond, grace: time.Second,
-		retry: backoff{first: 250 * time.Millisecond, last: 15 * time.Second}}}
+		idle: 2 * time.Second, poll: 100 * time.Millisecond, grace: time.Second},
+		retry: backoff{first: 250 * time.Millisecond, last: 15 * time.Second}}
 }
 
 var _ Source = (*File)(nil)
@@ -70,11 +71,18 @@ func (f *File) Run(ctx context.Context, from string, emit func(Batch) error) err
 		}
 	}
 	for ctx.Err() == nil {
-		if err := r.step(ctx); err != nil {
-			if ctx.Err() != nil {
-				break
+		err := r.step(ctx)
+		var refused emitError
+		switch {
+		case errors.As(err, &refused):
+			return refused.error
+		case err != nil && ctx.Err() == nil:
+			r.status.fail(err)
+			if r.current != nil {
+				r.leave()
 			}
-			return err
+			r.waker.arm(filepath.Dir(r.options.Path))
+			r.waker.wait(ctx, r.retry.wait())
 		}
 	}
 	return nil
@@ -117,10 +125,7 @@ func (r *fileRun) step(ctx context.Context) error {
 	case errors.Is(err, io.EOF):
 		return r.atEOF(ctx)
 	case err != nil:
-		r.status.fail(fmt.Errorf("read %s: %w", r.current.name, err))
-		r.leave()
-		r.waker.wait(ctx, r.pace.retry.wait())
-		return nil
+		return fmt.Errorf("read %s: %w", r.current.name, err)
 	}
 	r.last = time.Now()
 	r.waker.disarm()
@@ -140,7 +145,7 @@ func (r *fileRun) hand(from *logFile, lines [][]byte) error {
 	}
 	at := from.position()
 	if err := r.emit(Batch{Lines: lines, Cursor: at.String(), Read: r.options.Now()}); err != nil {
-		return err
+		return emitError{err}
 	}
 	r.at, r.known, r.whole = at, true, false
 	r.status.read(len(lines))
@@ -177,9 +182,9 @@ func (r *fileRun) rest(ctx context.Context) {
 	switch {
 	case time.Since(r.last) < r.pace.quiet:
 		r.waker.wait(ctx, r.pace.busy)
-	case r.waker.arm():
+	case r.waker.arm(r.options.Path):
 		// What was written before the watch began makes no sound: look once more.
-	case r.waker.armed:
+	case r.waker.watched != "":
 		r.waker.wait(ctx, r.pace.idle)
 	default:
 		r.waker.wait(ctx, r.pace.poll)
@@ -197,6 +202,7 @@ func (r *fileRun) finish() error {
 }
 
 func (r *fileRun) leave() {
+	r.waker.disarm()
 	r.current.close()
 	r.current, r.rotated = nil, time.Time{}
 }
@@ -205,61 +211,47 @@ func (r *fileRun) leave() {
 func (r *fileRun) open(ctx context.Context) error {
 	log, err := openLog(r.options.Path)
 	if err != nil {
-		r.status.fail(fmt.Errorf("open log: %w", err))
-		r.waker.arm()
-		r.waker.wait(ctx, r.pace.retry.wait())
-		return nil
+		return fmt.Errorf("open log: %w", err)
 	}
-	r.pace.retry.reset()
-	start := position{}
-	if r.known {
-		ok, err := r.resumes(log)
-		if err == nil && !ok {
-			log.close()
-			if err = r.catchUp(ctx); err == nil {
-				r.known = false // what comes next begins the log anew
-				return nil
-			}
-			return err
-		}
-		start = r.at
+	if err := r.place(log); err != nil {
+		log.close()
+		return fmt.Errorf("find the place in %s: %w", log.name, err)
 	}
-	return r.start(log, start)
-}
-
-// resumes tells whether the log is still the file of the position.
-func (r *fileRun) resumes(log *logFile) (bool, error) {
-	if !r.at.sameInode(log.info) {
-		return false, nil
-	}
-	return log.seek(r.at)
-}
-
-func (r *fileRun) start(log *logFile, at position) error {
 	if log.lines == nil {
-		if r.atEnd {
-			at.Offset, r.atEnd = log.info.Size(), false
-		}
-		if ok, err := log.seek(at); err != nil || !ok {
-			log.close()
-			return err
-		}
+		log.close()
+		return r.catchUp(ctx)
 	}
 	r.current, r.last = log, time.Now()
+	r.retry.reset()
 	r.status.ok(log.behind())
 	return nil
 }
 
+// place makes the log ready to read from the position on. It doesn't when the position is in another file.
+func (r *fileRun) place(log *logFile) error {
+	var start position
+	switch {
+	case r.known && !r.at.sameInode(log.info):
+		return nil
+	case r.known:
+		start = r.at
+	case r.atEnd:
+		start.Offset, r.atEnd = log.info.Size(), false
+	}
+	_, err := log.seek(start)
+	return err
+}
+
 // catchUp reads the rest of the file that the position is in, under the name that rotation gave it or in the copy that
-// rotation made, and then the generations between it and the log.
+// rotation made, and then the generations between it and the log, which then is read from its beginning.
 func (r *fileRun) catchUp(ctx context.Context) error {
 	names := generations(r.options.Path)
 	found := slices.IndexFunc(names, func(name string) bool { return r.isIn(name) })
-	if found < 0 && r.whole {
-		return nil // rotation kept no copy
-	}
 	if found < 0 {
-		r.options.Log.Warn("the place in the log is gone: lines may be missing", zap.String("source", r.options.Path))
+		if !r.whole { // otherwise rotation kept no copy, and none is needed
+			r.options.Log.Warn("the place in the log is gone: lines may be missing", zap.String("source", r.options.Path))
+		}
+		r.known = false
 		return nil
 	}
 	for i, name := range names[found:] {
@@ -271,6 +263,7 @@ func (r *fileRun) catchUp(ctx context.Context) error {
 			return err
 		}
 	}
+	r.known = false
 	return nil
 }
 
@@ -291,7 +284,7 @@ func (r *fileRun) isIn(name string) bool {
 func (r *fileRun) drain(ctx context.Context, name string, at position) error {
 	log, err := openLog(name)
 	if err != nil {
-		return nil // compressed or removed since it was listed
+		return err // perhaps compressed since it was listed: look again
 	}
 	defer log.close()
 	if ok, err := log.seek(at); err != nil || !ok {

@@ -97,7 +97,8 @@ func until(t *testing.T, is func() bool) {
 func quickFile(path string) *File {
 	f := NewFile(FileOptions{Path: path})
 	f.pace = pace{busy: time.Millisecond, quiet: 20 * time.Millisecond, idle: 500 * time.Millisecond, poll: 5 * time.Millisecond,
-		grace: 30 * time.Millisecond, retry: backoff{first: 5 * time.Millisecond, last: 50 * time.Millisecond}}
+		grace: 30 * time.Millisecond}
+	f.retry = backoff{first: 5 * time.Millisecond, last: 50 * time.Millisecond}
 	return f
 }
 

@@ -97,9 +97,6 @@ func (j *Journal) Run(ctx context.Context, from string, emit func(Batch) error) 
 	return nil
 }
 
-// emitError tells an error of whoever takes the batches from one of the journal's.
-type emitError struct{ error }
-
 func (j *Journal) arguments(after string, end bool) []string {
 	args := []string{"--output=json", "--all", "--follow", "--no-pager", "--quiet",
 		"--output-fields=MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_HOSTNAME"}

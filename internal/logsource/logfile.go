@@ -46,8 +46,8 @@ func openLog(name string) (*logFile, error) {
 
 func (f *logFile) close() { f.file.Close() }
 
-// seek makes ready to read from the offset on, having checked that the content begins as the position says. Content that
-// is shorter than the offset, or begins otherwise, is another file's.
+// seek makes ready to read from the offset on, having checked that the content begins as the position says. It doesn't
+// when the content is shorter than the offset or begins otherwise: then it is another file's.
 func (f *logFile) seek(p position) (ok bool, err error) {
 	f.head = make([]byte, p.Head)
 	if _, err := io.ReadFull(f.in, f.head); err != nil {
@@ -147,8 +147,8 @@ func generations(path string) []string {
 	}
 	var found []generation
 	for _, entry := range entries {
-		rest, ok := strings.CutPrefix(entry.Name(), base)
-		if !ok || rest == "" || rest[0] != '.' && rest[0] != '-' || !entry.Type().IsRegular() {
+		suffix, ok := strings.CutPrefix(entry.Name(), base)
+		if !ok || !rotated(suffix) || !entry.Type().IsRegular() {
 			continue
 		}
 		if info, err := entry.Info(); err == nil {
@@ -164,4 +164,11 @@ func generations(path string) []string {
 		plain, gz := strings.CutSuffix(name, ".gz")
 		return gz && slices.Contains(names, plain)
 	})
+}
+
+// rotated tells whether a file is named like one that logrotate (.1, -20261123, -2026112312, .2026-11-23) or postlogd
+// (.20261123-114500) puts aside.
+func rotated(suffix string) bool {
+	suffix = strings.TrimSuffix(suffix, ".gz")
+	return len(suffix) > 1 && (suffix[0] == '.' || suffix[0] == '-') && strings.Trim(suffix, "0123456789.-_T") == ""
 }

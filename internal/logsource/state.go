@@ -58,6 +58,9 @@ func (s *status) read(lines int) {
 	s.mu.Unlock()
 }
 
+// emitError tells an error of whoever takes the batches from one of the source's.
+type emitError struct{ error }
+
 // backoff grows from its first wait to its last.
 type backoff struct {
 	first, last time.Duration

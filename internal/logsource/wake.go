@@ -10,18 +10,18 @@ import (
 )
 
 // waker waits for a file to change. While the log is busy, looking often is cheaper than hearing of every write, so the
-// directory is watched only once the log has been quiet for a while; where it can't be watched, looking has to do.
+// file is watched only once it has been quiet for a while, and its directory only while it isn't there; where neither can
+// be watched, looking has to do.
 type waker struct {
 	base    string
-	dir     string
 	watcher *fsnotify.Watcher // nil when there is no way to watch
-	armed   bool
+	watched string            // empty when nothing is
 	changed chan struct{}
 	done    chan struct{}
 }
 
 func newWaker(path string, log *zap.Logger) *waker {
-	w := &waker{base: filepath.Base(path), dir: filepath.Dir(path), changed: make(chan struct{}, 1), done: make(chan struct{})}
+	w := &waker{base: filepath.Base(path), changed: make(chan struct{}, 1), done: make(chan struct{})}
 	var err error
 	if w.watcher, err = fsnotify.NewWatcher(); err != nil {
 		log.Info("log is polled, since it can't be watched", zap.Error(err))
@@ -60,19 +60,24 @@ func (w *waker) signal() {
 	}
 }
 
-// arm begins to watch. It tells whether it only just did, so that the caller looks once more before it waits.
-func (w *waker) arm() bool {
-	if w.watcher == nil || w.armed {
+// arm begins to watch a file or a directory. It tells whether it only just did, so that the caller looks once more before
+// it waits.
+func (w *waker) arm(path string) bool {
+	if w.watcher == nil || w.watched == path {
 		return false
 	}
-	w.armed = w.watcher.Add(w.dir) == nil
-	return w.armed
+	w.disarm()
+	if w.watcher.Add(path) != nil {
+		return false
+	}
+	w.watched = path
+	return true
 }
 
 func (w *waker) disarm() {
-	if w.armed {
-		_ = w.watcher.Remove(w.dir) // fails when the directory is gone, and then there is nothing to remove
-		w.armed = false
+	if w.watched != "" {
+		_ = w.watcher.Remove(w.watched) // fails when the file is gone, and then there is nothing to remove
+		w.watched = ""
 	}
 }
 
