@@ -66,8 +66,8 @@ func (m *message) learnQueueID(id string) {
 	}
 }
 
-// rejected is {rcpt_mailer} for a recipient that Postfix refused; {rcpt_host} then is the enhanced status code and
-// {rcpt_addr} the text of the reply (smtpd_milter_eval in smtpd_milter.c). The SMTP code is not told.
+// rejected is {rcpt_mailer} for a recipient that Postfix refused; {rcpt_host} then is the enhanced status code of the reply
+// and {rcpt_addr} its text without the address in front (smtpd_milter_eval in smtpd_milter.c). The SMTP code is not told.
 const rejected = "error"
 
 func (m *message) recipient(to, args, mailer, host, addr string, now time.Time) {

@@ -35,7 +35,7 @@ var quietLibrary = sync.OnceFunc(func() { gomilter.LogWarning = func(string, ...
 // serve has go-milter serve the connection, in a goroutine of its own. Each connection gets a library server to itself, since
 // that is how a session can know its connection.
 func (g *guard) serve() {
-	g.session = &session{server: g.server}
+	g.session = &session{server: g.server, opened: g.server.options.Clock()}
 	library := gomilter.NewServer(
 		gomilter.WithMilter(func() gomilter.Milter { return g.session }),
 		gomilter.WithActions(wantedActions),

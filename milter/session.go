@@ -26,6 +26,10 @@ type session struct {
 	message *message     // under way; nil between messages
 	broken  bool         // a callback panicked: what follows is not to be trusted
 
+	// opened is when the MTA opened the connection, which it does when its client connects; zero when that was told. The
+	// events that follow come in batches, when Postfix needs an answer or ends the session.
+	opened time.Time
+
 	takesBody bool // the MTA wants no answers to pieces of the body, so that the guard may keep them from the library
 }
 
@@ -52,7 +56,7 @@ func (s *session) now() time.Time { return s.server.options.Clock() }
 func (s *session) NewConnection(m gomilter.Modifier) error {
 	defer s.recovered("connection")
 	s.abandon()
-	*s = session{server: s.server, takesBody: m.Protocol()&gomilter.OptNoBodyReply != 0}
+	*s = session{server: s.server, opened: s.opened, takesBody: m.Protocol()&gomilter.OptNoBodyReply != 0}
 	return nil
 }
 
@@ -73,6 +77,9 @@ func (s *session) Connect(host, family string, port uint16, addr string, m gomil
 		s.client.Name = clean(host, maxName)
 	}
 	s.say(fleet.Note, "connect from "+s.peer())
+	if !s.opened.IsZero() {
+		s.opening[0].Time, s.opened = s.opened, time.Time{}
+	}
 	return gomilter.RespContinue, nil
 }
 
