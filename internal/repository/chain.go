@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -114,7 +115,7 @@ func (c *chain) add(start fleet.MessageID) (*segment, error) {
 		s = newSegment(c.kind, c.dir, start, s.revision+1)
 	}
 	if _, err := s.open(); err != nil {
-		return nil, blame(s, err)
+		return nil, blame(s, errors.Join(err, removeAll(s.path)))
 	}
 	c.insert(s)
 	return s, nil

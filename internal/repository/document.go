@@ -1,13 +1,9 @@
 package repository
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
-	"sync"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/postfleet/postfleet/internal/fleet"
 )
@@ -94,47 +90,4 @@ func decodeMessage(body []byte, more func(id fleet.MessageID, number int) ([]byt
 		doc.Recipients = append(doc.Recipients, recipients...)
 	}
 	return doc.Message, nil
-}
-
-// Compression is set for little memory: conversations are a few KiB each, and a window larger than one gains nothing.
-var (
-	compressor = sync.OnceValues(func() (*zstd.Encoder, error) {
-		return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-			zstd.WithWindowSize(64<<10), zstd.WithLowerEncoderMem(true))
-	})
-	decompressor = sync.OnceValues(func() (*zstd.Decoder, error) {
-		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxMemory(maxTranscript))
-	})
-)
-
-// maxTranscript bounds a transcript when it is unpacked.
-const maxTranscript = 64 << 20
-
-func encodeTranscript(t *fleet.Transcript) ([]byte, error) {
-	plain, err := json.Marshal(t)
-	if err != nil {
-		return nil, fmt.Errorf("encode transcript %s: %w", t.Key, err)
-	}
-	pack, err := compressor()
-	if err != nil {
-		return nil, err
-	}
-	return pack.EncodeAll(plain, nil), nil
-}
-
-func decodeTranscript(body []byte) (*fleet.Transcript, error) {
-	unpack, err := decompressor()
-	if err != nil {
-		return nil, err
-	}
-	plain, err := unpack.DecodeAll(body, nil)
-	if err != nil {
-		return nil, fmt.Errorf("unpack transcript: %w", err)
-	}
-	t := &fleet.Transcript{}
-	if err := json.NewDecoder(bytes.NewReader(plain)).Decode(t); err != nil {
-		return nil, fmt.Errorf("decode transcript: %w", err)
-	}
-	return t, nil
 }

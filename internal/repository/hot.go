@@ -48,8 +48,8 @@ type hotMessages struct {
 
 // Bounds of what is kept hot: in documents' bytes (a message in memory takes about three times that), and in messages.
 const (
-	hotBytes    = 3 << 20
-	hotMessageN = 3000
+	hotBytes    = 3 << 19
+	hotMessageN = 1500
 )
 
 func newHotMessages() *hotMessages {

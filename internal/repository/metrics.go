@@ -46,7 +46,7 @@ func newMetrics(registerer prometheus.Registerer, r *Repository) *metrics {
 	m.all = []prometheus.Collector{m.commits, m.commitSeconds, m.events, m.ignored, m.messages, m.setAside, m.unlinked,
 		lost("late_total", "Events that were committed after their caller had stopped waiting.", r.state.late.Load),
 		lost("dropped_total", "Events that were lost because recording was paused or too slow.", r.state.dropped.Load),
-		gauge("bytes", "Bytes on disk.", func() float64 { return float64(r.state.bytes.Load()) }),
+		gauge("bytes", "Bytes on disk.", func() float64 { return float64(r.messages.bytes() + r.transcripts.bytes()) }),
 		gauge("files", "Files in use.", func() float64 { return float64(len(r.messages.all()) + len(r.transcripts.all())) }),
 		gauge("paused", "1 while recording is paused.", func() float64 {
 			if r.state.paused() {

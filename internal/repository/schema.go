@@ -10,12 +10,13 @@ import (
 // one that a file went through. A migration that has shipped never changes.
 type kind struct {
 	name       string
+	cache      int // KiB of pages that the writing connection keeps; the whole daemon has 64 MiB
 	migrations []string
 }
 
 func (k *kind) version() int { return len(k.migrations) }
 
-var messageKind = &kind{name: "messages", migrations: []string{
+var messageKind = &kind{name: "messages", cache: 2048, migrations: []string{
 	// 1: The write path touches message, chunk, fresh and position only. What a query needs beyond the id (lookup, waiting,
 	// term) is filled in by the indexer; until then the id stands in fresh, and queries look at those messages one by one.
 	`CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
@@ -34,7 +35,7 @@ var messageKind = &kind{name: "messages", migrations: []string{
 	INSERT OR IGNORE INTO fresh SELECT id FROM message;`,
 }}
 
-var transcriptKind = &kind{name: "transcripts", migrations: []string{
+var transcriptKind = &kind{name: "transcripts", cache: 512, migrations: []string{
 	`CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 	CREATE TABLE transcript (message INTEGER, key TEXT, body BLOB NOT NULL, PRIMARY KEY (message, key)) WITHOUT ROWID;`,
 }}

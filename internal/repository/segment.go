@@ -95,11 +95,8 @@ func (s *segment) bytes() (sum int64) {
 
 var fileSuffixes = []string{"", "-wal", "-shm"}
 
-// Sizes of SQLite's page caches in KiB. The daemon has 64 MiB for everything.
-const (
-	writerCache = 4096
-	readerCache = 768
-)
+// readerCache is the size of a reading connection's page cache in KiB.
+const readerCache = 512
 
 func dsn(path, mode string, pragmas ...string) string {
 	values := url.Values{"mode": {mode}, "_pragma": append([]string{"busy_timeout(5000)", "temp_store(memory)"}, pragmas...)}

@@ -25,7 +25,7 @@ const walPages = 2000
 func openStore(k *kind, path string) (*store, error) {
 	ctx := context.Background()
 	db, err := sql.Open("sqlite", dsn(path, "rwc", "journal_mode(wal)", "synchronous(normal)",
-		fmt.Sprintf("wal_autocheckpoint(%d)", walPages), fmt.Sprintf("cache_size(-%d)", writerCache), "journal_size_limit(0)"))
+		fmt.Sprintf("wal_autocheckpoint(%d)", walPages), fmt.Sprintf("cache_size(-%d)", k.cache), "journal_size_limit(0)"))
 	if err != nil {
 		return nil, err
 	}
