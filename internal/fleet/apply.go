@@ -126,7 +126,9 @@ func (b *Recorded) apply(m *Message, e *Event) {
 	fill(&m.Size, b.Size)
 	m.Signatures = b.Signatures
 	m.Unsigned = b.Unsigned
-	if m.Verdict == VerdictNone || b.Verdict != VerdictAccepted {
+	// Postfix tells a milter of a message that it refuses for its content as it tells of one that the client gave up. The
+	// log knows which it was.
+	if m.Verdict == VerdictNone || b.Verdict == VerdictRejected || b.Verdict == VerdictTempfail {
 		m.Verdict = b.Verdict
 	}
 	fill(&m.Reply, b.Reply)

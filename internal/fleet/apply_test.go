@@ -92,6 +92,10 @@ func TestApplyInAnyOrder(t *testing.T) {
 			at(1, "A", &Refused{Client: client("192.0.2.1"), Sender: "s", Recipient: "r", Reply: "550 5.7.1 no", Whole: true}),
 		}, refused},
 		"aborted": {[]*Event{at(0, "A", &Arrived{Client: client("192.0.2.1")}), at(1, "A", &Left{By: LeftCanceled})}, aborted},
+		"refused for its content": {[]*Event{
+			at(0, "A", &Arrived{Client: client("192.0.2.1")}),
+			at(1, "A", &Refused{Client: client("192.0.2.1"), Sender: "s", Recipient: "r", Reply: "5.7.1 no", Whole: true}),
+		}, aborted},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
