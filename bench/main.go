@@ -106,6 +106,8 @@ func benchMail(ctx context.Context, binary string, opts options, out io.Writer) 
 			return err
 		}
 	}
-	reportMail(out, contestants, opts)
+	if err := reportMail(out, contestants, opts); err != nil {
+		return err
+	}
 	return benchParser(out, contestants)
 }

@@ -9,7 +9,7 @@ import (
 
 // reportMail prints the medians and the ratios to bare Postfix and to OpenDKIM. A ratio is the median of the ratios of
 // each round, not the ratio of medians: what the machine did in a round it did to all.
-func reportMail(out io.Writer, contestants []*contestant, opts options) {
+func reportMail(out io.Writer, contestants []*contestant, opts options) error {
 	bare, opendkim := contestants[0], contestants[1]
 	fmt.Fprintf(out, "\nThrough Postfix: %d rounds of %d messages, 4 KiB, %d sessions, RSA-2048, unix sockets\n\n",
 		opts.rounds, opts.messages, sessions)
@@ -25,7 +25,7 @@ func reportMail(out io.Writer, contestants []*contestant, opts options) {
 		cpu := 1000 * median(values(c, func(t turn) float64 { return t.cpu }))
 		fmt.Fprintf(w, "%.2f\t%d\t%d\t%d\t\n", cpu, c.small.now>>10, c.small.peak>>10, c.largePeak.peak>>10)
 	}
-	w.Flush()
+	return w.Flush()
 }
 
 func values(c *contestant, of func(turn) float64) []float64 {

@@ -88,12 +88,14 @@ func run(ctx context.Context, opts options, out io.Writer) (err error) {
 	return interrupted(ctx, traffic.trickle(ctx, opts.trickle))
 }
 
-// interrupted turns what went wrong because of Ctrl-C into nothing.
+// interrupted is the error, unless it came of Ctrl-C.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // freeOr is the address when nobody uses it, otherwise empty.

@@ -157,14 +157,17 @@ type AggregatorOptions struct {
 
 // StartAggregator configures an aggregator and runs it.
 func (l *Lab) StartAggregator(ctx context.Context, binary string, opts AggregatorOptions) (*Aggregator, error) {
-	listen, err := opts.Listen, error(nil)
+	listen := opts.Listen
 	if listen == "" {
-		if listen, err = FreeAddr("127.0.0.1"); err != nil {
+		free, err := FreeAddr("127.0.0.1")
+		if err != nil {
 			return nil, err
 		}
+		listen = free
 	}
 	a := &Aggregator{URL: "http://" + listen, lab: l, binary: binary,
 		User: opts.Access.User, Password: opts.Access.Password, Token: opts.Access.Token}
+	var err error
 	if a.Status, err = FreeAddr("127.0.0.1"); err != nil {
 		return nil, err
 	}
