@@ -2,7 +2,10 @@ package aggregator
 
 import (
 	"bytes"
+	"context"
 	"net/http"
+	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -19,8 +22,52 @@ func (s *Server) pageLive(w http.ResponseWriter, r *http.Request) {
 	}
 	// What can change about a message is asked here and not by the subscription, or rows could never leave.
 	wide := fleet.Query{Sender: query.Sender, Node: query.Node, QueueID: query.QueueID, Since: query.Since, Until: query.Until}
-	changes := s.fleet.Subscribe(r.Context(), wide)
+	changes := s.withMissed(r.Context(), query, s.fleet.Subscribe(r.Context(), wide))
 	s.streamEvents(w, r, changes, func(change *fleet.Change) event { return s.rowEvent(&query, &change.Message) })
+}
+
+// settle is how long a subscription has to reach every node before the list is asked once more.
+const settle = 1500 * time.Millisecond
+
+// withMissed puts the newest messages of the list between the changes, once: what came in after the page was made and
+// before the subscription reached its node would be missing otherwise, and so would what came in while a stream that
+// broke was away. The page replaces rows that it has, so nothing comes twice.
+func (s *Server) withMissed(ctx context.Context, query fleet.Query, changes <-chan fleet.Change) <-chan fleet.Change {
+	out := make(chan fleet.Change)
+	send := func(change fleet.Change) bool {
+		select {
+		case out <- change:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	go func() {
+		defer close(out)
+		settled := time.NewTimer(settle)
+		defer settled.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-settled.C:
+				list, err := s.fleet.Messages(ctx, query, "")
+				if err != nil {
+					continue // the page names nodes that fail; the stream has nothing to add
+				}
+				for _, m := range slices.Backward(list.Messages) {
+					if !send(fleet.Change{Message: m}) {
+						return
+					}
+				}
+			case change, open := <-changes:
+				if !open || !send(change) {
+					return
+				}
+			}
+		}
+	}()
+	return out
 }
 
 func (s *Server) rowEvent(query *fleet.Query, m *fleet.Message) event {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -52,17 +51,6 @@ type attemptRow struct {
 	TLS    mark
 	Delays []delayPart
 }
-
-// delayPart is one stretch of an attempt's delay, drawn as a part of a bar that is 100 wide.
-type delayPart struct {
-	Name    string
-	Seconds float64
-	X, W    float64
-	Class   string
-}
-
-// The parts of delays= in Postfix's log, a/b/c/d.
-var delayNames = [...]string{"before the queue manager", "in the queue manager", "connection set-up", "transmission"}
 
 // related is another queue file that this one is joined to.
 type related struct {
@@ -183,40 +171,6 @@ func newAttemptRow(a *fleet.Attempt) attemptRow {
 	one.Delays = delayParts(a.Delays)
 	return one
 }
-
-// delayParts lays a/b/c/d out on a bar. Parts that took any time at all stay visible.
-func delayParts(delays []float64) []delayPart {
-	if len(delays) != len(delayNames) {
-		return nil
-	}
-	const least = 1.5
-	total, tiny := 0.0, 0.0
-	for _, seconds := range delays {
-		total += max(0, seconds)
-	}
-	if total == 0 {
-		return nil
-	}
-	for _, seconds := range delays {
-		if seconds > 0 && 100*seconds/total < least {
-			tiny += least
-		}
-	}
-	var parts []delayPart
-	x := 0.0
-	for i, seconds := range delays {
-		width := 0.0
-		if seconds > 0 {
-			width = max(least, seconds/total*(100-tiny))
-		}
-		width = min(width, 100-x)
-		parts = append(parts, delayPart{delayNames[i], seconds, round2(x), round2(width), "d" + strconv.Itoa(i)})
-		x += width
-	}
-	return parts
-}
-
-func round2(x float64) float64 { return float64(int(x*100+0.5)) / 100 }
 
 // noSubject stands in for a subject that there isn't, and says why there isn't.
 func noSubject(m *fleet.Message) string {

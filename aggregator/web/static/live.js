@@ -21,7 +21,7 @@
   }
   function state() {
     const { box, source, paused } = live;
-    const words = paused ? 'paused' : ['connecting', 'live', 'connection lost'][source.readyState];
+    const words = paused ? 'paused' : ['connecting', 'live', 'ended: reload the page'][source.readyState];
     box.classList.toggle('on', words === 'live');
     box.classList.toggle('lost', !paused && source.readyState !== 1);
     box.querySelector('[data-live-state]').textContent = words;
@@ -41,6 +41,7 @@
     const tr = holder.content.querySelector('tr');
     if (!tr) return;
     const old = document.getElementById(tr.id);
+    if (old && said(old) === said(tr)) return; // the stream begins with rows that the page may have
     if (live.paused || (!old && busy())) {
       live.waiting.set(tr.id, tr);
       state();
@@ -48,6 +49,9 @@
     }
     put(tr);
   }
+  // All of a row but its time, which stands there in the viewer's zone.
+  const said = (tr) => [...tr.cells].slice(1).map((cell) => cell.outerHTML).join('');
+
   function gone(id) {
     live.waiting.delete(id);
     if (!live.paused) document.getElementById(id)?.classList.add('gone');
@@ -84,10 +88,10 @@
   function announce() {
     live.told += 1;
     if (live.told > 1) return;
-    const said = live;
+    const teller = live;
     setTimeout(() => {
-      document.getElementById('announce').textContent = said.told === 1 ? '1 new message' : `${said.told} new messages`;
-      said.told = 0;
+      document.getElementById('announce').textContent = teller.told === 1 ? '1 new message' : `${teller.told} new messages`;
+      teller.told = 0;
     }, 4000);
   }
   function toggle() {
