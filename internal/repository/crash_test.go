@@ -150,3 +150,43 @@ func inspect(t *testing.T, dir string, round int, recorded map[int]bool, logged 
 		}
 	}
 }
+
+// TestPowerCut: after another boot the position is the last one that had reached the disk together with its events, even
+// if the file system kept a later one.
+func TestPowerCut(t *testing.T) {
+	dir, kept := memoryDir(t), memoryDir(t)
+	boot := func(id string) func(*Options) { return func(o *Options) { o.boot = id } }
+	r := open(t, in(dir), boot("first"))
+	log := func(n int) {
+		_, lines := life(n, noon)
+		if err := r.AppendLog(context.Background(), Position{Source: "log", Cursor: strconv.Itoa(n)}, lines); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log(1)
+	if err := r.sync(); err != nil {
+		t.Fatal(err)
+	}
+	log(2)
+	log(3)
+	if err := os.CopyFS(kept, os.DirFS(dir)); err != nil { // what the disk would hold
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{"first": "3", "second": "1"} {
+		copied := filepath.Join(memoryDir(t), id)
+		if err := os.CopyFS(copied, os.DirFS(kept)); err != nil {
+			t.Fatal(err)
+		}
+		after := open(t, in(copied), boot(id))
+		if at, found, err := after.Position("log"); err != nil || !found || at.Cursor != want {
+			t.Errorf("boot %s: position %+v %v %v, want %s", id, at, found, err, want)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	clean := open(t, in(dir), boot("third"))
+	if at, found, err := clean.Position("log"); err != nil || !found || at.Cursor != "3" {
+		t.Errorf("after a clean stop: position %+v %v %v", at, found, err)
+	}
+}

@@ -74,11 +74,12 @@ func (w *writer) loadMessages(s *segment, store *store) error {
 		return err
 	}
 	err := store.each(func(rows *sql.Rows) error {
-		var last sql.NullInt64
-		err := rows.Scan(&last, &s.fresh)
-		s.maxID = max(s.maxID, fleet.MessageID(last.Int64))
+		var first, last sql.NullInt64
+		err := rows.Scan(&first, &last, &s.fresh)
+		s.holds(fleet.MessageID(first.Int64))
+		s.holds(fleet.MessageID(last.Int64))
 		return err
-	}, "SELECT (SELECT max(id) FROM message), EXISTS (SELECT 1 FROM fresh)")
+	}, "SELECT (SELECT min(id) FROM message), (SELECT max(id) FROM message), EXISTS (SELECT 1 FROM fresh)")
 	if err != nil {
 		return err
 	}

@@ -264,6 +264,32 @@ func explain(t *testing.T, r *Repository, q *fleet.Query) (first string, all []s
 	return all[0], all
 }
 
+// TestLongQueue: where much waits, what else is asked for comes first.
+func TestLongQueue(t *testing.T) {
+	r := open(t, func(o *Options) { o.IndexEvery = time.Hour; o.Log = nil })
+	var events []*fleet.Event
+	for n := range fewWaiting + 100 {
+		at := noon.Add(time.Duration(n) * time.Millisecond)
+		events = append(events, &fleet.Event{Time: at, QueueID: fmt.Sprint(n), Body: &fleet.Activated{Sender: fmt.Sprintf("user%d@example.org", n%300)}})
+		if n%2 == 0 {
+			events = append(events, &fleet.Event{Time: at, QueueID: fmt.Sprint(n), Body: &fleet.Left{By: fleet.LeftDone}})
+		}
+	}
+	for n := range fewWaiting {
+		at := noon.Add(time.Hour + time.Duration(n)*time.Millisecond)
+		events = append(events, &fleet.Event{Time: at, QueueID: fmt.Sprint("w", n), Body: &fleet.Activated{Sender: "other@example.org"}})
+	}
+	record(t, r, events...)
+	indexNow(t, r)
+	everything := allPages(t, r, fleet.Query{Limit: 1000})
+	q := fleet.Query{View: fleet.ViewQueue, Sender: "user7@example.org", Limit: 3}
+	if _, steps := explain(t, r, &q); !strings.HasPrefix(steps[0], "SCAN t VIRTUAL TABLE") || !strings.HasPrefix(steps[1], "SEARCH w") {
+		t.Errorf("steps %q", steps)
+	}
+	compare(t, r, everything, q)
+	compare(t, r, everything, fleet.Query{View: fleet.ViewQueue, Limit: 1000})
+}
+
 func TestBadQuery(t *testing.T) {
 	r := open(t)
 	_, err := r.Messages(context.Background(), fleet.Query{View: "everything"})

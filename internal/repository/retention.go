@@ -48,11 +48,13 @@ func (r *Repository) maintain() {
 
 func (r *Repository) measure() {
 	r.state.bytes.Store(r.messages.bytes() + r.transcripts.bytes())
-	oldest := fleet.MessageID(0)
-	if all := r.messages.all(); len(all) > 0 {
-		oldest = all[0].start
+	oldest := int64(0)
+	for _, s := range r.messages.all() {
+		if oldest = s.oldest.Load(); oldest > 0 {
+			break
+		}
 	}
-	r.state.oldest.Store(int64(oldest))
+	r.state.oldest.Store(oldest)
 }
 
 // tidy closes older files that rest, and begins a new one where the newest has grown large.

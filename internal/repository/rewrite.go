@@ -189,6 +189,7 @@ func (w *writer) takeOver(c *chain, s *segment, path string, changes int64) erro
 	by := newSegment(c.kind, c.dir, s.start, s.revision+1)
 	by.seen, by.maxID = s.seen, s.maxID
 	by.pseudonymous.Store(true)
+	by.oldest.Store(s.oldest.Load())
 	if err := os.Rename(path, by.path); err != nil {
 		return err
 	}

@@ -32,7 +32,8 @@ type segment struct {
 	retired bool
 	hours   map[int64]int // how often an hour's figures have changed since open
 
-	pseudonymous atomic.Bool // written anew without addresses
+	pseudonymous atomic.Bool  // written anew without addresses
+	oldest       atomic.Int64 // smallest message id in it; zero: none
 
 	// The rest is the writer's alone.
 	writer       *store
@@ -119,7 +120,7 @@ func (s *segment) acquire() (*sql.DB, error) {
 		}
 		db.SetMaxOpenConns(4)
 		db.SetMaxIdleConns(1)
-		db.SetConnMaxIdleTime(10 * time.Second)
+		db.SetConnMaxIdleTime(2 * time.Second) // a query over many days opens one a file
 		s.readers = db
 	}
 	s.users++
@@ -150,6 +151,14 @@ func (s *segment) closeUnused() {
 
 // remove deletes the files. Readers that hold them open read on.
 func (s *segment) remove() error { return removeAll(s.path) }
+
+// holds notes that a message is in the segment.
+func (s *segment) holds(id fleet.MessageID) {
+	s.maxID = max(s.maxID, id)
+	if oldest := s.oldest.Load(); id > 0 && (oldest == 0 || int64(id) < oldest) {
+		s.oldest.Store(int64(id))
+	}
+}
 
 // open gives the writing connection, making or migrating the file where that is due.
 func (s *segment) open() (*store, error) {

@@ -61,7 +61,7 @@ const (
 func newWriter(r *Repository) *writer {
 	return &writer{r: r, urgent: make(chan *request, queueLength), logs: make(chan *request), calls: make(chan func()),
 		finished: make(chan struct{}), hot: newHotMessages(), nextID: map[fleet.MessageID]fleet.MessageID{}, links: map[uint64][]openLink{},
-		positions: map[string]*position{}, boot: bootID()}
+		positions: map[string]*position{}, boot: r.opts.boot}
 }
 
 // run is the loop: gather requests, commit them, index now and then, until the repository stops.
