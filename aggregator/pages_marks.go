@@ -76,21 +76,21 @@ func overNetwork(a *fleet.Attempt) bool {
 
 // outMark tells how the deliveries that succeeded were protected.
 func outMark(m *fleet.Message) mark {
-	var encrypted, clear int
+	var encrypted, open int
 	for i := range m.Recipients {
 		switch recipientOutMark(&m.Recipients[i]) {
 		case markEncrypted:
 			encrypted++
 		case markClear:
-			clear++
+			open++
 		}
 	}
 	switch {
-	case encrypted > 0 && clear > 0:
+	case encrypted > 0 && open > 0:
 		return markMixed
 	case encrypted > 0:
 		return markEncrypted
-	case clear > 0:
+	case open > 0:
 		return markClear
 	}
 	return mark{}
