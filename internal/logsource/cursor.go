@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"io/fs"
 	"syscall"
 )
@@ -37,15 +36,6 @@ func (p position) String() string {
 	return string(text)
 }
 
-// begins tells whether the content begins as the position's file did.
-func (p position) begins(content io.Reader) bool {
-	head := make([]byte, p.Head)
-	if _, err := io.ReadFull(content, head); err != nil {
-		return false
-	}
-	return hashOf(head) == p.Hash
-}
-
 func hashOf(head []byte) uint64 {
 	h := fnv.New64a()
 	h.Write(head)
@@ -60,7 +50,7 @@ func (p position) sameInode(info fs.FileInfo) bool {
 
 func identity(info fs.FileInfo) (device, inode uint64) {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(stat.Dev), stat.Ino
+		return stat.Dev, stat.Ino
 	}
 	return 0, 0
 }

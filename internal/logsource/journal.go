@@ -74,7 +74,7 @@ func (j *Journal) Run(ctx context.Context, from string, emit func(Batch) error) 
 	}
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := j.follow(ctx, j.arguments(after, end), func(b Batch) error {
+		ended := j.follow(ctx, j.arguments(after, end), func(b Batch) error {
 			if err := emit(b); err != nil {
 				return emitError{err}
 			}
@@ -82,17 +82,16 @@ func (j *Journal) Run(ctx context.Context, from string, emit func(Batch) error) 
 			return nil
 		})
 		var refused emitError
-		if errors.As(err, &refused) {
+		if errors.As(ended, &refused) {
 			return refused.error
 		}
-		if ctx.Err() != nil {
-			break
+		if ctx.Err() == nil {
+			j.status.fail(ended)
+			if time.Since(began) > settled {
+				j.retry.reset()
+			}
+			pause(ctx, j.retry.wait())
 		}
-		j.status.fail(err)
-		if time.Since(began) > settled {
-			j.retry.reset()
-		}
-		pause(ctx, j.retry.wait())
 	}
 	return nil
 }
@@ -141,8 +140,10 @@ func (j *Journal) follow(ctx context.Context, args []string, emit func(Batch) er
 		return err
 	case complaint.String() != "":
 		return fmt.Errorf("%s ended: %s", j.options.Command, complaint)
+	case ended != nil:
+		return fmt.Errorf("%s ended: %w", j.options.Command, ended)
 	}
-	return fmt.Errorf("%s ended: %v", j.options.Command, ended)
+	return fmt.Errorf("%s ended", j.options.Command)
 }
 
 // maxEntry bounds an entry as JSON, where a byte of a message can take four characters.
