@@ -1,8 +1,6 @@
 package postfixlog
 
 import (
-	"bytes"
-
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -13,7 +11,7 @@ func (t *Tracker) readAgent(l *line) bool {
 		return true
 	}
 	if !readDelivery(l.text, &t.delivery) {
-		return bytes.HasPrefix(l.text, []byte("status=")) // "status=deferred (bounce failed)"
+		return begins(l.text, "status=") // "status=deferred (bounce failed)"
 	}
 	t.attempted(l, nil)
 	return true

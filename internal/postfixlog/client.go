@@ -20,16 +20,16 @@ func (t *Tracker) readClient(l *line) bool {
 	case '<', '>':
 		t.readDialogue(l)
 	case 'c':
-		if rest, ok := after(l.text, "connect to "); ok && !bytes.HasPrefix(rest, []byte("subsystem ")) ||
-			bytes.HasPrefix(l.text, []byte("certificate verification failed")) {
+		if rest, ok := after(l.text, "connect to "); ok && !begins(rest, "subsystem ") ||
+			begins(l.text, "certificate verification failed") {
 			t.note(l, l.text)
 		}
 	case 'S':
-		if bytes.HasPrefix(l.text, []byte("SSL_connect error to ")) {
+		if begins(l.text, "SSL_connect error to ") {
 			t.note(l, l.text)
 		}
 	case 'T':
-		if bytes.HasPrefix(l.text, []byte("TLS library problem: ")) {
+		if begins(l.text, "TLS library problem: ") {
 			t.aside(l)
 		} else {
 			t.readHandshake(l)
@@ -37,9 +37,9 @@ func (t *Tracker) readClient(l *line) bool {
 	case 'U', 'V', 'A':
 		t.readHandshake(l)
 	case 's':
-		if bytes.HasPrefix(l.text, []byte("smtp_session_activate: ")) {
+		if begins(l.text, "smtp_session_activate: ") {
 			t.readReuse(l)
-		} else if bytes.HasPrefix(l.text, []byte("server certificate verification failed")) {
+		} else if begins(l.text, "server certificate verification failed") {
 			t.note(l, l.text)
 		}
 	}
@@ -54,20 +54,21 @@ func (t *Tracker) readClientRequest(l *line) bool {
 	}
 	text := l.text
 	switch {
-	case bytes.HasPrefix(text, []byte("host ")), bytes.HasPrefix(text, []byte("enabling PIX workarounds")),
-		bytes.HasPrefix(text, []byte("lost connection with ")), bytes.HasPrefix(text, []byte("conversation with ")),
-		bytes.HasPrefix(text, []byte("Cannot start TLS")), bytes.HasPrefix(text, []byte("TLS is required")),
-		bytes.HasPrefix(text, []byte("SASL authentication failed")), bytes.HasPrefix(text, []byte("Server certificate not ")):
+	case begins(text, "host "), begins(text, "enabling PIX workarounds"),
+		begins(text, "lost connection with "), begins(text, "conversation with "),
+		begins(text, "Cannot start TLS"), begins(text, "TLS is required"),
+		begins(text, "SASL authentication failed"), begins(text, "Server certificate not "):
 		m := t.memory(l)
-		if k := m.talk; k != nil && k.captured && bytes.HasPrefix(text, []byte("host ")) {
+		if k := m.talk; k != nil && k.captured && begins(text, "host ") {
 			return true // the reply is in the conversation
 		}
 		t.note(l, text)
 		return true
 	}
-	// "status=deferred (bounce failed)", "breaking line > 998 bytes", "replace: header …", "got N of M end-of-data replies"
-	return bytes.HasPrefix(text, []byte("status=")) || bytes.HasPrefix(text, []byte("breaking line")) ||
-		bytes.HasPrefix(text, []byte("Sender requested REQUIRETLS")) || bytes.Contains(text, []byte(": "))
+	// "status=deferred (bounce failed)", "breaking line > 998 bytes …", "replace: header …" of smtp_header_checks
+	action, _, _ := cut(text, ": ")
+	return begins(text, "status=") || begins(text, "breaking line") ||
+		begins(text, "Sender requested REQUIRETLS") || isAction(action)
 }
 
 // readDialogue reads "> PEER: COMMAND" and "< PEER: REPLY".
@@ -121,7 +122,7 @@ func (t *Tracker) clientSays(l *line, m *memory, who, said []byte) {
 
 func (t *Tracker) serverSays(l *line, m *memory, who, said []byte) {
 	k := m.talk
-	greeting := bytes.HasPrefix(said, []byte("220"))
+	greeting := begins(said, "220")
 	switch {
 	case k == nil || len(k.attempts) > 0 && !k.captured:
 		k = t.begin(l, m)

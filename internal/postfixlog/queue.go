@@ -92,7 +92,7 @@ func (t *Tracker) readNotice(l *line) bool {
 		}
 	}
 	for _, known := range [...]string{"sender notification failed", "postmaster notification failed", "not sending trace/success notification"} {
-		if bytes.HasPrefix(l.text, []byte(known)) {
+		if begins(l.text, known) {
 			return true
 		}
 	}

@@ -16,7 +16,7 @@ type session struct {
 
 // readServer reads smtpd(8)'s lines.
 func (t *Tracker) readServer(l *line) bool {
-	if bytes.HasPrefix(l.text, []byte("client=")) && !l.noqueue {
+	if begins(l.text, "client=") && !l.noqueue {
 		return t.readArrival(l)
 	}
 	if t.readVerdict(l) {
@@ -27,13 +27,13 @@ func (t *Tracker) readServer(l *line) bool {
 	}
 	switch {
 	case l.level != levelInfo:
-	case bytes.HasPrefix(l.text, []byte("connect from ")):
+	case begins(l.text, "connect from "):
 		m := t.memory(l)
 		t.abandon(m)
 		p, _ := readPeer(l.text[len("connect from "):])
 		m.session = &session{}
 		m.session.client = fleet.Client{Addr: p.address(), Name: p.hostName(), Port: p.port}
-	case bytes.HasPrefix(l.text, []byte("disconnect from ")):
+	case begins(l.text, "disconnect from "):
 		t.forget(l)
 	case bytes.Contains(l.text, []byte(" TLS connection ")):
 		var s secured
@@ -51,7 +51,7 @@ func (t *Tracker) readServer(l *line) bool {
 // CLIENT". Postfix 3.10 and later name the queue id there, and cleanup says that the message is canceled; before that
 // nothing did, but the process' last queue id is the one that broke off. At other stages there may be no message.
 func (t *Tracker) readLost(l *line) bool {
-	if _, stage, ok := cut(l.text, " after "); ok && (bytes.HasPrefix(stage, []byte("DATA (")) || bytes.HasPrefix(stage, []byte("BDAT ("))) {
+	if _, stage, ok := cut(l.text, " after "); ok && (begins(stage, "DATA (") || begins(stage, "BDAT (")) {
 		id := l.queueID
 		if m := t.procs[t.process(l)]; m != nil && m.session != nil {
 			id = []byte(m.session.queueID)
@@ -67,7 +67,7 @@ func (t *Tracker) readLost(l *line) bool {
 
 // readVerdict reads the lines about what a restriction, a header or body check, or a milter decided.
 func (t *Tracker) readVerdict(l *line) bool {
-	if len(l.queueID) == 0 && !l.noqueue && !bytes.HasPrefix(l.text, []byte("proxy-")) {
+	if len(l.queueID) == 0 && !l.noqueue && !begins(l.text, "proxy-") {
 		return false
 	}
 	v := &t.verdict
@@ -150,5 +150,5 @@ func (t *Tracker) readCleanup(l *line) bool {
 		t.emit(l, l.queueID, &fleet.Left{By: fleet.LeftDiscarded})
 		return true
 	}
-	return bytes.HasPrefix(l.text, []byte("resent-message-id=")) || t.readVerdict(l) || t.readAgent(l)
+	return begins(l.text, "resent-message-id=") || t.readVerdict(l) || t.readAgent(l)
 }

@@ -1,8 +1,6 @@
 package postfixlog
 
-import (
-	"bytes"
-)
+import ()
 
 // redacted stands for what must not be kept.
 const redacted = "[redacted]"
@@ -65,7 +63,7 @@ func (k *talk) redactCommand(v verb, said []byte) string {
 
 // redactReply is what is kept of a reply: of a challenge (RFC 4954 section 4) only its code.
 func (k *talk) redactReply(said []byte) string {
-	if bytes.HasPrefix(said, []byte("334")) {
+	if begins(said, "334") {
 		return "334 " + redacted
 	}
 	if k.auth && len(said) >= 4 && said[3] == ' ' {

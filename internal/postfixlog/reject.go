@@ -38,7 +38,7 @@ func readVerdict(text []byte, v *verdict) bool {
 	case "header", "body", "mime-error":
 		return v.readContent(rest[space+1:])
 	}
-	if bytes.HasPrefix(action, []byte("proxy-")) { // proxy-reject: END-OF-MESSAGE: REPLY; …
+	if begins(action, "proxy-") { // proxy-reject: END-OF-MESSAGE: REPLY; …
 		v.reply = v.readEnvelope(rest[space+1:])
 		return true
 	}
@@ -117,7 +117,7 @@ func isAction(b []byte) bool {
 		"milter-reject", "milter-hold", "milter-discard", "proxy-reject", "proxy-accept":
 		return true
 	}
-	return bytes.HasPrefix(b, []byte("milter-header-")) || bytes.HasPrefix(b, []byte("milter-body-"))
+	return begins(b, "milter-header-") || begins(b, "milter-body-")
 }
 
 // refusal is the event of a verdict that refuses; nil where the session had not got as far as an envelope, for then

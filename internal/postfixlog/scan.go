@@ -4,10 +4,15 @@ import "bytes"
 
 // after returns what follows prefix; ok tells whether b begins with it.
 func after(b []byte, prefix string) (rest []byte, ok bool) {
-	if len(b) < len(prefix) || string(b[:len(prefix)]) != prefix {
+	if !begins(b, prefix) {
 		return nil, false
 	}
 	return b[len(prefix):], true
+}
+
+// begins tells whether b begins with prefix.
+func begins(b []byte, prefix string) bool {
+	return len(b) >= len(prefix) && string(b[:len(prefix)]) == prefix
 }
 
 // cut splits b around the first sep.
