@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -92,10 +93,13 @@ func removeStale(path string) error {
 	if info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("listen on %s: the file is there and is not a socket", path)
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err == nil {
 		_ = conn.Close()
 		return fmt.Errorf("listen on %s: another process answers on this socket", path)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("listen on %s: see whether another process answers: %w", path, err)
 	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("listen on %s: remove the socket that was left over: %w", path, err)

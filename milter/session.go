@@ -169,23 +169,30 @@ func (s *session) body(chunk []byte) {
 }
 
 // EndOfMessage signs, records and answers.
-func (s *session) EndOfMessage(m gomilter.Modifier) (response *gomilter.Response, err error) {
-	response = broken // what a panic below leaves
-	defer s.recovered("end of message")
-	if s.message == nil {
-		return broken, nil
+func (s *session) EndOfMessage(m gomilter.Modifier) (*gomilter.Response, error) {
+	if response := s.end(m); response != nil {
+		return response, nil
 	}
+	return broken, nil
+}
+
+// end is nil when it panicked.
+func (s *session) end(m gomilter.Modifier) *gomilter.Response {
+	defer s.recovered("end of message")
 	message := s.message
 	s.message = nil
+	if message == nil {
+		return nil
+	}
 	message.learnQueueID(m.Get(gomilter.MacroQueueId))
 	event := message.finish(m, s.broken, s.now())
 	s.server.journal.commit(event)
 	recorded := event.Body.(*fleet.Recorded)
 	s.server.countMessage(recorded)
 	if recorded.Verdict == fleet.VerdictAccepted {
-		return gomilter.RespAccept, nil
+		return gomilter.RespAccept
 	}
-	return reply(recorded.Reply), nil
+	return reply(recorded.Reply)
 }
 
 // Abort ends a message that didn't come to its end. Postfix sends it after every message as well.

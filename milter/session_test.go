@@ -314,7 +314,7 @@ type panicking struct {
 	at string
 }
 
-func (p *panicking) Header(name, value string) {
+func (p *panicking) Header(string, string) {
 	if p.at == "header" {
 		panic("header")
 	}
