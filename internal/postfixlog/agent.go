@@ -1,8 +1,6 @@
 package postfixlog
 
-import (
-	"github.com/postfleet/postfleet/internal/fleet"
-)
+import "github.com/postfleet/postfleet/internal/fleet"
 
 // readAgent reads the status lines that every delivery agent writes, and the queue manager, cleanup and others where they
 // settle a recipient themselves.

@@ -1,7 +1,5 @@
 package postfixlog
 
-import ()
-
 // redacted stands for what must not be kept.
 const redacted = "[redacted]"
 
