@@ -2,12 +2,15 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"strings"
+	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -45,6 +48,28 @@ func (f *accountsFile) find(of func(*config.Access) config.Path) (string, error)
 		return "", usageError{fmt.Errorf("%s names no such file: give one with --file", f.config)}
 	}
 	return string(path), nil
+}
+
+// account is a user or a token as list prints it.
+type account struct {
+	Name string        `json:"name"`
+	Role accounts.Role `json:"role"`
+	Made *time.Time    `json:"made,omitempty"` // of tokens
+}
+
+func printAccounts(cmd *cobra.Command, list []account, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(list)
+	}
+	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
+	for _, one := range list {
+		fmt.Fprintf(table, "%s\t%s", one.Name, one.Role)
+		if one.Made != nil {
+			fmt.Fprintf(table, "\t%s", one.Made.Format(time.DateTime))
+		}
+		fmt.Fprintln(table)
+	}
+	return table.Flush()
 }
 
 func roleFlag(cmd *cobra.Command, role *string, fallback accounts.Role) {

@@ -30,7 +30,7 @@ func TestUserCommands(t *testing.T) {
 		{"new password", "another battery horse\n", []string{"passwd", "vera"}, exitDone, "", ""},
 		{"remove", "", []string{"remove", "anna"}, exitDone, "", ""},
 		{"list as JSON", "", []string{"list", "--json"}, exitDone, `[{"name":"vera","role":"operator"}]` + "\n", ""},
-		{"password as argument", "", []string{"passwd", "vera", "secret"}, exitUsage, "", "expected 1 arguments"},
+		{"password as argument", "", []string{"passwd", "vera", "secret"}, exitUsage, "", "expected 1 argument, not 2"},
 		{"no such command", "", []string{"ad"}, exitUsage, "", `has no command "ad"`},
 		{"no command", "", nil, exitUsage, "Usage:", "expected one of the commands"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -15,18 +16,14 @@ import (
 const aggregatorConfig = "/etc/postfleet/aggregator.yaml"
 
 func newAggregator() *cobra.Command {
-	var path string
-	cmd := &cobra.Command{
+	return daemonCommand(&cobra.Command{
 		Use:   "aggregator",
 		Short: "Run the fleet's web page and JSON API",
 		Long: `Run the fleet's web page and JSON API.
 
 SIGTERM finishes running requests and ends; SIGHUP reads the configuration again, and refuses a bad one.`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return runAggregator(path) },
-	}
-	cmd.Flags().StringVarP(&path, "config", "c", aggregatorConfig, "configuration file")
-	return cmd
+		Example: "  postfleet aggregator --config /etc/postfleet/aggregator.yaml",
+	}, aggregatorConfig, runAggregator)
 }
 
 func runAggregator(path string) error {
@@ -34,30 +31,20 @@ func runAggregator(path string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	log, level, err := newLogger(c.Log)
-	if err != nil {
-		return usageError{err}
-	}
-	defer func() { _ = log.Sync() }() // standard error can't be synced everywhere
-	hostname, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("host name: %w", err)
-	}
-	s, err := newAggregatorService(c, aggregatorOptions{hostname: hostname, log: log})
-	if err != nil {
-		if errors.Is(err, aggregator.ErrNoUsers) || errors.As(err, new(setupError)) {
-			return usageError{err}
+	return runDaemon(c.Log, func(log *zap.Logger, level zap.AtomicLevel) (service, time.Duration, error) {
+		hostname, err := os.Hostname()
+		if err != nil {
+			return nil, 0, fmt.Errorf("host name: %w", err)
 		}
-		return err
-	}
-	s.reread = func() (*config.Aggregator, error) { return config.LoadAggregator(path) }
-	s.reloaded = func(c *config.Aggregator) { setLevel(log, level, c.Log.Level) }
-	return serve(log, s, c.HTTP.DrainTimeout.Std()+stopMargin)
-}
-
-// setLevel takes over the log level of a new configuration, whose words were checked.
-func setLevel(log *zap.Logger, level zap.AtomicLevel, text string) {
-	if err := level.UnmarshalText([]byte(text)); err != nil {
-		log.Error("log level kept", zap.Error(err))
-	}
+		s, err := newAggregatorService(c, aggregatorOptions{hostname: hostname, log: log})
+		if err != nil {
+			if errors.Is(err, aggregator.ErrNoUsers) || errors.As(err, new(setupError)) {
+				err = usageError{err}
+			}
+			return nil, 0, err
+		}
+		s.reread = func() (*config.Aggregator, error) { return config.LoadAggregator(path) }
+		s.reloaded = func(c *config.Aggregator) { setLevel(log, level, c.Log.Level) }
+		return s, c.HTTP.DrainTimeout.Std(), nil
+	})
 }

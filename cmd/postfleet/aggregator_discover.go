@@ -15,6 +15,7 @@ import (
 	"github.com/postfleet/postfleet/consul"
 	"github.com/postfleet/postfleet/internal/config"
 	"github.com/postfleet/postfleet/internal/fleet"
+	"github.com/postfleet/postfleet/internal/node"
 	"github.com/postfleet/postfleet/internal/pki"
 )
 
@@ -61,18 +62,7 @@ func (s *aggregatorService) discover(hostname string) (aggregator.Members, pki.O
 }
 
 func newConsulClient(c *config.Consul, s *aggregatorService) (*consul.Client, error) {
-	client, err := consul.NewClient(consul.Options{
-		Address:    c.Address,
-		Datacenter: c.Datacenter,
-		TokenFile:  string(c.TokenFile),
-		CAFile:     string(c.CAFile),
-		CertFile:   string(c.CertFile),
-		KeyFile:    string(c.KeyFile),
-		ServerName: c.ServerName,
-		Wait:       c.Wait.Std(),
-		Log:        s.log.Named("consul"),
-		Registerer: s.registry,
-	})
+	client, err := consul.NewClient(node.ConsulOptions(c, s.log, s.registry))
 	if err == nil {
 		s.stops = append(s.stops, func(context.Context) error { client.Close(); return nil })
 	}

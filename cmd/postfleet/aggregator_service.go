@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -156,6 +155,3 @@ func prefixes(networks []config.Network) []netip.Prefix {
 	}
 	return list
 }
-
-// stopMargin is what is left, beyond the time for running work, to close the rest.
-const stopMargin = 10 * time.Second

@@ -11,10 +11,19 @@ import (
 func exactArgs(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usageError{fmt.Errorf("expected %d arguments, not %d: %s", n, len(args), cmd.UseLine())}
+			word := "arguments"
+			if n == 1 {
+				word = "argument"
+			}
+			return usageError{fmt.Errorf("expected %d %s, not %d: %s", n, word, len(args), cmd.UseLine())}
 		}
 		return nil
 	}
+}
+
+// jsonFlag is the flag of every command that can print what it found as one JSON value.
+func jsonFlag(cmd *cobra.Command, asJSON *bool) {
+	cmd.Flags().BoolVar(asJSON, "json", false, "print JSON")
 }
 
 // wantsSubcommand is the RunE of a command that only holds others.

@@ -28,6 +28,7 @@ func newCheckConfig() *cobra.Command {
 
 The file's keys tell whose it is, milter's or aggregator's; --daemon says so where they don't. Keys and certificates
 that the file names are read, so run this as the user that the daemon runs as. Exit status: 0 good, 2 bad.`,
+		Example: "  postfleet check-config /etc/postfleet/milter.yaml && systemctl reload postfleet-milter",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{fmt.Errorf("expected one configuration file (see %s --help)", cmd.CommandPath())}
@@ -44,7 +45,7 @@ that the file names are read, so run this as the user that the daemon runs as. E
 	}
 	cmd.Flags().StringVar(&daemon, "daemon", "", "whose file it is: milter or aggregator")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing when the file is good")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 

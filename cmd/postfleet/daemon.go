@@ -9,6 +9,7 @@ import (
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -23,6 +24,32 @@ type service interface {
 	Reload() error
 	// Stop finishes what is under way and gives up the rest when ctx ends.
 	Stop(ctx context.Context) error
+}
+
+// stopMargin is what is left, beyond the time for running work, to close the rest.
+const stopMargin = 10 * time.Second
+
+// daemonCommand adds to a daemon's command what is the same for all.
+func daemonCommand(cmd *cobra.Command, defaultConfig string, run func(path string) error) *cobra.Command {
+	var path string
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(*cobra.Command, []string) error { return run(path) }
+	cmd.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
+	return cmd
+}
+
+// runDaemon runs what build makes until it ends. build also says how long running work has at the end.
+func runDaemon(c config.Log, build func(*zap.Logger, zap.AtomicLevel) (service, time.Duration, error)) error {
+	log, level, err := newLogger(c)
+	if err != nil {
+		return usageError{err}
+	}
+	defer func() { _ = log.Sync() }() // standard error can't be synced everywhere
+	s, drain, err := build(log, level)
+	if err != nil {
+		return err
+	}
+	return serve(log, s, drain+stopMargin)
 }
 
 // serve runs a daemon until SIGTERM or SIGINT, reloads it on SIGHUP, and tells systemd about it all. stopWithin bounds
@@ -126,4 +153,11 @@ func newLogger(c config.Log) (*zap.Logger, zap.AtomicLevel, error) {
 	settings.EncoderConfig.EncodeDuration = zapcore.StringDurationEncoder
 	log, err := settings.Build()
 	return log, level, err
+}
+
+// setLevel takes over the log level of a new configuration, whose words were checked.
+func setLevel(log *zap.Logger, level zap.AtomicLevel, text string) {
+	if err := level.UnmarshalText([]byte(text)); err != nil {
+		log.Error("log level kept", zap.Error(err))
+	}
 }

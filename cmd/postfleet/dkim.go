@@ -21,8 +21,10 @@ func newDKIM() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dkim",
 		Short: "Make this node's DKIM keys and print their DNS records",
-		Args:  cobra.ArbitraryArgs,
-		RunE:  wantsSubcommand,
+		Long: `Make this node's DKIM keys and print their DNS records. Every node has keys of its own, under a selector of its own,
+so that a key never leaves its host.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: wantsSubcommand,
 	}
 	cmd.AddCommand(newDKIMKeygen(), newDKIMDNS(), newDKIMList())
 	return cmd
@@ -34,7 +36,7 @@ type keyPlace struct {
 }
 
 func (p *keyPlace) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.config, "config", "/etc/postfleet/milter.yaml", "configuration that names the keys' directory, the selector and the node")
+	cmd.Flags().StringVar(&p.config, "config", milterConfig, "configuration that names the keys' directory, the selector and the node")
 	cmd.Flags().StringVar(&p.keysDir, "keys-dir", "", "directory of the keys (default: dkim.keys_dir)")
 	cmd.Flags().StringVar(&p.selector, "selector", "", "selector, in which {node} and {date} may stand (default: dkim.selector)")
 	cmd.Flags().StringVar(&p.node, "node", "", "name of the node (default: node.name)")
@@ -155,7 +157,7 @@ may have only one record. Publish the records before the node loads the keys (on
 	cmd.Flags().StringSliceVar(&kinds, "type", []string{dkim.RSA, dkim.Ed25519}, "types of key to make")
 	cmd.Flags().IntVar(&bits, "bits", dkim.MinBits, "size of an RSA key")
 	cmd.Flags().StringVar(&from, "from", "", "day from which the key is used, for a selector with {date} (default: today)")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
@@ -167,6 +169,7 @@ func newDKIMDNS() *cobra.Command {
 		Short: "Print the DNS records of this node's keys",
 		Long: `Print the DNS records of this node's keys as lines of a zone file. A long text is cut into strings of at most 255
 bytes, which DNS puts together again.`,
+		Example: "  postfleet dkim dns example.com >>db.example.com\n  postfleet dkim dns --json",
 		RunE: func(cmd *cobra.Command, domains []string) error {
 			template, err := place.find(cmd)
 			if err != nil {
@@ -180,7 +183,7 @@ bytes, which DNS puts together again.`,
 		},
 	}
 	place.flags(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
@@ -221,8 +224,9 @@ func newDKIMList() *cobra.Command {
 	var place keyPlace
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "list [DOMAIN…]",
-		Short: "List this node's keys and which of them sign",
+		Use:     "list [DOMAIN…]",
+		Short:   "List this node's keys and which of them sign",
+		Example: "  postfleet dkim list\n  postfleet dkim list --keys-dir /etc/postfleet/keys --selector {node} --node mx1 example.com",
 		RunE: func(cmd *cobra.Command, domains []string) error {
 			template, err := place.find(cmd)
 			if err != nil {
@@ -236,7 +240,7 @@ func newDKIMList() *cobra.Command {
 		},
 	}
 	place.flags(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 

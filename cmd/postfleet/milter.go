@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -13,18 +14,14 @@ import (
 const milterConfig = "/etc/postfleet/milter.yaml"
 
 func newMilter() *cobra.Command {
-	var path string
-	cmd := &cobra.Command{
+	return daemonCommand(&cobra.Command{
 		Use:   "milter",
 		Short: "Run the node daemon: sign and record this Postfix's mail, follow its log",
 		Long: `Run the node daemon: sign and record this Postfix's mail, follow its log.
 
 SIGTERM finishes running messages and ends; SIGHUP reads configuration and keys again, and refuses bad ones.`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return runMilter(path) },
-	}
-	cmd.Flags().StringVarP(&path, "config", "c", milterConfig, "configuration file")
-	return cmd
+		Example: "  postfleet milter --config /etc/postfleet/milter.yaml",
+	}, milterConfig, runMilter)
 }
 
 func runMilter(path string) error {
@@ -32,20 +29,13 @@ func runMilter(path string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	log, level, err := newLogger(c.Log)
-	if err != nil {
-		return usageError{err}
-	}
-	defer func() { _ = log.Sync() }() // standard error can't be synced everywhere
-	n, err := node.New(c, node.Options{Version: version, Log: log})
-	if err != nil {
+	return runDaemon(c.Log, func(log *zap.Logger, level zap.AtomicLevel) (service, time.Duration, error) {
+		n, err := node.New(c, node.Options{Version: version, Log: log})
 		if errors.As(err, new(*node.ConfigError)) {
-			return usageError{err}
+			err = usageError{err}
 		}
-		return err
-	}
-	s := &nodeService{Node: n, path: path, log: log, level: level}
-	return serve(log, s, c.Milter.DrainTimeout.Std()+stopMargin)
+		return &nodeService{Node: n, path: path, log: log, level: level}, c.Milter.DrainTimeout.Std(), err
+	})
 }
 
 // nodeService is a node that reads its configuration file again.

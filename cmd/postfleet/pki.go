@@ -40,9 +40,10 @@ func newPKIInit() *cobra.Command {
 	var name string
 	var days int
 	cmd := &cobra.Command{
-		Use:   "init DIR",
-		Short: "Make a CA",
-		Args:  exactArgs(1),
+		Use:     "init DIR",
+		Short:   "Make a CA",
+		Example: "  postfleet pki init /root/fleet-ca",
+		Args:    exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			valid, err := validity(days)
 			if err != nil {
@@ -73,7 +74,7 @@ func (o *pkiOutput) flags(cmd *cobra.Command) {
 	dirFlag(cmd, &o.dir)
 	cmd.Flags().StringVar(&o.out, "out", "", "directory for certificate, key and ca.pem (default: the CA's own)")
 	daysFlag(cmd, &o.days, issuedDays)
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON")
+	jsonFlag(cmd, &o.asJSON)
 }
 
 // open checks the arguments before it looks at any file.
@@ -132,7 +133,8 @@ func newPKIRenew() *cobra.Command {
 		Short: "Replace a certificate and its key by new ones",
 		Long: `Replace a certificate and its key by new ones, with the addresses of the old one. Where --out is a directory
 that has the old files they are replaced in place; a daemon that uses them takes them up by itself.`,
-		Args: exactArgs(2),
+		Example: "  postfleet pki renew --dir /root/fleet-ca --out mx1 node mx1",
+		Args:    exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, id, valid, err := o.open(args)
 			if err != nil {

@@ -18,9 +18,10 @@ func newPKIList() *cobra.Command {
 	var dir string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List what the CA issued, and when it expires",
-		Args:  exactArgs(0),
+		Use:     "list",
+		Short:   "List what the CA issued, and when it expires",
+		Example: "  postfleet pki list --dir /root/fleet-ca",
+		Args:    exactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opened, err := pki.Open(dir)
 			if err != nil {
@@ -34,15 +35,16 @@ func newPKIList() *cobra.Command {
 		},
 	}
 	dirFlag(cmd, &dir)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
 func newPKIShow() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "show FILE…",
-		Short: "Show whose certificate a file is, and when it expires",
+		Use:     "show FILE…",
+		Short:   "Show whose certificate a file is, and when it expires",
+		Example: "  postfleet pki show /etc/postfleet/tls/node.pem",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usageError{errors.New("expected the certificate files to show")}
@@ -61,7 +63,7 @@ func newPKIShow() *cobra.Command {
 			return printCertificates(cmd.OutOrStdout(), list, time.Now(), asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 

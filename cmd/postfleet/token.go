@@ -1,10 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,92 +22,80 @@ made.`,
 		RunE: wantsSubcommand,
 	}
 	file.flags(cmd, "tokens")
-	cmd.AddCommand(newTokenAdd(&file), newTokenList(&file), newTokenRemove(&file))
+	tokens := tokenCommands{&file}
+	cmd.AddCommand(tokens.add(), tokens.list(), tokens.remove())
 	return cmd
 }
 
-func (f *accountsFile) tokens() (accounts.TokenFile, error) {
-	path, err := f.find(func(a *config.Access) config.Path { return a.TokensFile })
-	return accounts.TokenFile{Path: path}, err
+// tokenCommands are those of the tokens file.
+type tokenCommands struct{ file *accountsFile }
+
+// with is the RunE of a command that does something with the tokens.
+func (c tokenCommands) with(do func(*cobra.Command, accounts.TokenFile, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		path, err := c.file.find(func(a *config.Access) config.Path { return a.TokensFile })
+		if err != nil {
+			return err
+		}
+		return do(cmd, accounts.TokenFile{Path: path}, args)
+	}
 }
 
-func newTokenAdd(file *accountsFile) *cobra.Command {
+func (c tokenCommands) add() *cobra.Command {
 	var role string
 	cmd := &cobra.Command{
 		Use:     "add NAME",
 		Short:   "Make a token and print it",
 		Example: "  postfleet token add monitoring >/etc/monitoring/postfleet.token",
 		Args:    exactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.with(func(cmd *cobra.Command, tokens accounts.TokenFile, args []string) error {
 			as, err := parseRole(role)
 			if err != nil {
 				return err
 			}
-			tokens, err := file.tokens()
-			if err != nil {
-				return err
-			}
-			secret, err := tokens.Add(args[0], as, time.Now())
+			secret, err := tokens.Add(args[0], as, now())
 			if err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), secret)
 			return err
-		},
+		}),
 	}
 	roleFlag(cmd, &role, accounts.Viewer)
 	return cmd
 }
 
-func newTokenList(file *accountsFile) *cobra.Command {
+func (c tokenCommands) list() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the tokens with their roles",
-		Args:  exactArgs(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			tokens, err := file.tokens()
-			if err != nil {
-				return err
-			}
+		Use:     "list",
+		Short:   "List the tokens with their roles",
+		Example: "  postfleet token list --json",
+		Args:    exactArgs(0),
+		RunE: c.with(func(cmd *cobra.Command, tokens accounts.TokenFile, _ []string) error {
 			list, err := tokens.List()
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				type entry struct {
-					Name string        `json:"name"`
-					Role accounts.Role `json:"role"`
-					Made time.Time     `json:"made"`
-				}
-				entries := []entry{}
-				for _, token := range list {
-					entries = append(entries, entry{token.Name, token.Role, token.Made})
-				}
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(entries)
+			entries := make([]account, len(list))
+			for i, token := range list {
+				entries[i] = account{Name: token.Name, Role: token.Role, Made: &list[i].Made}
 			}
-			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-			for _, token := range list {
-				fmt.Fprintf(table, "%s\t%s\t%s\n", token.Name, token.Role, token.Made.Format(time.DateTime))
-			}
-			return table.Flush()
-		},
+			return printAccounts(cmd, entries, asJSON)
+		}),
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
-func newTokenRemove(file *accountsFile) *cobra.Command {
+func (c tokenCommands) remove() *cobra.Command {
 	return &cobra.Command{
-		Use:   "remove NAME",
-		Short: "Take a token back, at once",
-		Args:  exactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			tokens, err := file.tokens()
-			if err != nil {
-				return err
-			}
+		Use:     "remove NAME",
+		Short:   "Take a token back, at once",
+		Example: "  postfleet token remove monitoring",
+		Args:    exactArgs(1),
+		RunE: c.with(func(_ *cobra.Command, tokens accounts.TokenFile, args []string) error {
 			return tokens.Remove(args[0])
-		},
+		}),
 	}
 }

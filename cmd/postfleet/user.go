@@ -1,10 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"text/tabwriter"
-
 	"github.com/spf13/cobra"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
@@ -24,28 +20,34 @@ Passwords are asked for on the terminal, or read from the first line of standard
 		RunE: wantsSubcommand,
 	}
 	file.flags(cmd, "users")
-	cmd.AddCommand(newUserAdd(&file), newUserList(&file), newUserPasswd(&file), newUserRole(&file), newUserRemove(&file))
+	users := userCommands{&file}
+	cmd.AddCommand(users.add(), users.list(), users.passwd(), users.role(), users.remove())
 	return cmd
 }
 
-func (f *accountsFile) users() (accounts.UserFile, error) {
-	path, err := f.find(func(a *config.Access) config.Path { return a.UsersFile })
-	return accounts.UserFile{Path: path}, err
+// userCommands are those of the users file.
+type userCommands struct{ file *accountsFile }
+
+// with is the RunE of a command that does something with the users.
+func (c userCommands) with(do func(*cobra.Command, accounts.UserFile, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		path, err := c.file.find(func(a *config.Access) config.Path { return a.UsersFile })
+		if err != nil {
+			return err
+		}
+		return do(cmd, accounts.UserFile{Path: path}, args)
+	}
 }
 
-func newUserAdd(file *accountsFile) *cobra.Command {
+func (c userCommands) add() *cobra.Command {
 	var role string
 	cmd := &cobra.Command{
 		Use:     "add NAME",
 		Short:   "Make a user",
-		Example: "  postfleet user add --role admin alice",
+		Example: "  postfleet user add --role admin alice\n  pwgen 20 1 | postfleet user add robert",
 		Args:    exactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.with(func(cmd *cobra.Command, users accounts.UserFile, args []string) error {
 			as, err := parseRole(role)
-			if err != nil {
-				return err
-			}
-			users, err := file.users()
 			if err != nil {
 				return err
 			}
@@ -54,98 +56,75 @@ func newUserAdd(file *accountsFile) *cobra.Command {
 				return err
 			}
 			return users.Add(args[0], as, password)
-		},
+		}),
 	}
 	roleFlag(cmd, &role, accounts.Viewer)
 	return cmd
 }
 
-func newUserList(file *accountsFile) *cobra.Command {
+func (c userCommands) list() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the users with their roles",
-		Args:  exactArgs(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			users, err := file.users()
-			if err != nil {
-				return err
-			}
+		Use:     "list",
+		Short:   "List the users with their roles",
+		Example: "  postfleet user list\n  postfleet user list --json | jq -r '.[] | select(.role == \"admin\") | .name'",
+		Args:    exactArgs(0),
+		RunE: c.with(func(cmd *cobra.Command, users accounts.UserFile, _ []string) error {
 			list, err := users.List()
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				type entry struct {
-					Name string        `json:"name"`
-					Role accounts.Role `json:"role"`
-				}
-				entries := []entry{}
-				for _, user := range list {
-					entries = append(entries, entry{user.Name, user.Role})
-				}
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(entries)
+			entries := make([]account, len(list))
+			for i, user := range list {
+				entries[i] = account{Name: user.Name, Role: user.Role}
 			}
-			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-			for _, user := range list {
-				fmt.Fprintf(table, "%s\t%s\n", user.Name, user.Role)
-			}
-			return table.Flush()
-		},
+			return printAccounts(cmd, entries, asJSON)
+		}),
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
-func newUserPasswd(file *accountsFile) *cobra.Command {
+func (c userCommands) passwd() *cobra.Command {
 	return &cobra.Command{
-		Use:   "passwd NAME",
-		Short: "Change a user's password, which ends their sessions",
-		Args:  exactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			users, err := file.users()
-			if err != nil {
-				return err
-			}
+		Use:     "passwd NAME",
+		Short:   "Change a user's password, which ends their sessions",
+		Example: "  postfleet user passwd alice",
+		Args:    exactArgs(1),
+		RunE: c.with(func(cmd *cobra.Command, users accounts.UserFile, args []string) error {
 			password, err := newPassword(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			return users.SetPassword(args[0], password)
-		},
+		}),
 	}
 }
 
-func newUserRole(file *accountsFile) *cobra.Command {
+func (c userCommands) role() *cobra.Command {
 	return &cobra.Command{
-		Use:   "role NAME ROLE",
-		Short: "Change a user's role: viewer, operator or admin",
-		Args:  exactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Use:     "role NAME ROLE",
+		Short:   "Change a user's role: viewer, operator or admin",
+		Example: "  postfleet user role alice operator",
+		Args:    exactArgs(2),
+		RunE: c.with(func(_ *cobra.Command, users accounts.UserFile, args []string) error {
 			role, err := parseRole(args[1])
 			if err != nil {
 				return err
 			}
-			users, err := file.users()
-			if err != nil {
-				return err
-			}
 			return users.SetRole(args[0], role)
-		},
+		}),
 	}
 }
 
-func newUserRemove(file *accountsFile) *cobra.Command {
+func (c userCommands) remove() *cobra.Command {
 	return &cobra.Command{
-		Use:   "remove NAME",
-		Short: "Remove a user, which ends their sessions",
-		Args:  exactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			users, err := file.users()
-			if err != nil {
-				return err
-			}
+		Use:     "remove NAME",
+		Short:   "Remove a user, which ends their sessions",
+		Example: "  postfleet user remove alice",
+		Args:    exactArgs(1),
+		RunE: c.with(func(_ *cobra.Command, users accounts.UserFile, args []string) error {
 			return users.Remove(args[0])
-		},
+		}),
 	}
 }

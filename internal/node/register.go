@@ -4,12 +4,16 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
 	"github.com/postfleet/postfleet/consul"
 	"github.com/postfleet/postfleet/internal/config"
 )
 
-func newConsulClient(c *config.Consul, o *Options) (*consul.Client, error) {
-	client, err := consul.NewClient(consul.Options{
+// ConsulOptions are the settings of either daemon's configuration as the Consul client takes them.
+func ConsulOptions(c *config.Consul, log *zap.Logger, registerer prometheus.Registerer) consul.Options {
+	return consul.Options{
 		Address:    c.Address,
 		Datacenter: c.Datacenter,
 		TokenFile:  string(c.TokenFile),
@@ -18,9 +22,13 @@ func newConsulClient(c *config.Consul, o *Options) (*consul.Client, error) {
 		KeyFile:    string(c.KeyFile),
 		ServerName: c.ServerName,
 		Wait:       c.Wait.Std(),
-		Log:        o.Log.Named("consul"),
-		Registerer: o.Registry,
-	})
+		Log:        log.Named("consul"),
+		Registerer: registerer,
+	}
+}
+
+func newConsulClient(c *config.Consul, o *Options) (*consul.Client, error) {
+	client, err := consul.NewClient(ConsulOptions(c, o.Log, o.Registry))
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
