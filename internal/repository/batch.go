@@ -81,8 +81,8 @@ func (w *writer) apply(b *batch, e *fleet.Event) error {
 			return err
 		}
 	}
-	if h.segment.pseudonymous.Load() && w.r.pseudonyms != nil {
-		e = w.r.pseudonyms.event(e)
+	if p := w.r.pseudonyms.Load(); p != nil && h.segment.pseudonymous.Load() {
+		e = p.event(e)
 	}
 	h.message.Apply(e)
 	w.mark(b, h)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"go.uber.org/zap"
@@ -30,7 +31,8 @@ type Repository struct {
 	log         *zap.Logger
 	messages    *chain
 	transcripts *chain
-	pseudonyms  *pseudonyms // nil while nothing is pseudonymised
+	keep        atomic.Pointer[Keep]
+	pseudonyms  atomic.Pointer[pseudonyms] // nil while nothing is pseudonymised
 	lock        *os.File
 	writer      *writer
 	feed        *feed
@@ -65,8 +67,8 @@ func Open(opts Options) (*Repository, error) {
 	if r.messages, err = newChain(messageKind, opts.Dir); err == nil {
 		r.transcripts, err = newChain(transcriptKind, opts.Dir)
 	}
-	if err == nil && opts.Pseudonymise > 0 {
-		r.pseudonyms, err = loadPseudonyms(opts.Dir)
+	if err == nil {
+		err = r.SetKeep(opts.keep())
 	}
 	if err != nil {
 		return fail(errors.Join(err, lock.Close()))

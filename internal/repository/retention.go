@@ -94,9 +94,10 @@ const (
 
 // cut begins a new segment behind the newest message when the newest file is large.
 func (w *writer) cut(c *chain, newest *segment) error {
-	limit := w.r.opts.Messages.Bytes
+	keep := w.r.keep.Load()
+	limit := keep.Messages.Bytes
 	if c == w.r.transcripts {
-		limit = w.r.opts.Transcripts.Bytes
+		limit = keep.Transcripts.Bytes
 	}
 	most := int64(mostCut)
 	if limit > 0 {
@@ -112,10 +113,11 @@ func (w *writer) cut(c *chain, newest *segment) error {
 // ApplyRetention removes the files that are older than Retention.Age or over Retention.Bytes, oldest first. It also runs by
 // itself every Options.RetainEvery. By size the newest file of each kind always stays.
 func (r *Repository) ApplyRetention(ctx context.Context) error {
+	keep := r.keep.Load()
 	for _, part := range []struct {
 		chain *chain
 		keep  Retention
-	}{{r.transcripts, r.opts.Transcripts}, {r.messages, r.opts.Messages}} {
+	}{{r.transcripts, keep.Transcripts}, {r.messages, keep.Messages}} {
 		for {
 			if err := ctx.Err(); err != nil {
 				return err

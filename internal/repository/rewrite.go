@@ -23,10 +23,11 @@ const rewriting = ".rewriting"
 
 // pseudonymise rewrites the files that are old enough.
 func (r *Repository) pseudonymise(ctx context.Context) error {
-	if r.opts.Pseudonymise <= 0 {
+	age := r.keep.Load().Pseudonymise
+	if age <= 0 {
 		return nil
 	}
-	before := r.opts.Now().Add(-r.opts.Pseudonymise)
+	before := r.opts.Now().Add(-age)
 	for _, c := range []*chain{r.messages, r.transcripts} {
 		for _, s := range c.all() {
 			if s.pseudonymous.Load() || s.dayEnd().Time().After(before) {
@@ -106,7 +107,7 @@ func (r *Repository) copyMessages(ctx context.Context, tx *sql.Tx, s *segment, t
 				r.log.Error("repository: a message is left out", zap.String("file", s.path), zap.Error(err))
 				return nil
 			}
-			r.pseudonyms.message(m)
+			r.pseudonyms.Load().message(m)
 			h := &hot{message: m, key: keyOfMessage(m)}
 			return save(func() error {
 				if _, err := saveMessage(to, h); err != nil {
@@ -134,7 +135,7 @@ func (r *Repository) copyTranscripts(ctx context.Context, tx *sql.Tx, to *store)
 			if err != nil {
 				return err
 			}
-			t = r.pseudonyms.transcript(t)
+			t = r.pseudonyms.Load().transcript(t)
 			if body, err = encodeTranscript(t); err != nil {
 				return err
 			}
@@ -225,9 +226,10 @@ func loadPseudonymous(s *segment, store *store) error {
 
 // translated is the query as a segment must be asked.
 func (r *Repository) translated(s *segment, q *fleet.Query) *fleet.Query {
-	if r.pseudonyms == nil || !s.pseudonymous.Load() {
+	p := r.pseudonyms.Load()
+	if p == nil || !s.pseudonymous.Load() {
 		return q
 	}
-	asked := r.pseudonyms.query(*q)
+	asked := p.query(*q)
 	return &asked
 }

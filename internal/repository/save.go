@@ -176,8 +176,8 @@ func (w *writer) saveTranscripts(b *batch) error {
 		err = store.transact(func() error {
 			for _, at := range keys {
 				t := b.transcripts[at]
-				if s.pseudonymous.Load() && w.r.pseudonyms != nil {
-					t = w.r.pseudonyms.transcript(t)
+				if p := w.r.pseudonyms.Load(); p != nil && s.pseudonymous.Load() {
+					t = p.transcript(t)
 				}
 				body, err := encodeTranscript(t)
 				if err != nil {
