@@ -90,13 +90,16 @@ func (s *session) Helo(name string, m gomilter.Modifier) (*gomilter.Response, er
 	if s.local {
 		return gomilter.RespContinue, nil
 	}
-	s.client.HELO = clean(name, maxName)
 	if version := m.Get(gomilter.MacroTlsVersion); version != "" && s.client.TLSVersion == "" {
+		if s.client.HELO != "" { // else the connection began with TLS
+			s.say(fleet.ClientSays, "STARTTLS")
+		}
 		s.client.TLSVersion = clean(version, maxName)
 		s.client.TLSCipher = clean(m.Get(gomilter.MacroCipher), maxName)
 		s.client.TLSBits, _ = strconv.Atoi(m.Get(gomilter.MacroCipherBits))
 		s.say(fleet.Note, "TLS: "+s.tls())
 	}
+	s.client.HELO = clean(name, maxName)
 	s.say(fleet.ClientSays, "EHLO "+s.client.HELO)
 	return gomilter.RespContinue, nil
 }

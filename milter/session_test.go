@@ -129,6 +129,7 @@ func TestInboundTranscript(t *testing.T) {
 	want := []string{
 		"note: connect from unknown[198.51.100.7]:51234",
 		"client: EHLO laptop",
+		"client: STARTTLS",
 		"note: TLS: TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256 bits)",
 		"client: EHLO laptop",
 		"client: AUTH PLAIN",

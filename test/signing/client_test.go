@@ -3,6 +3,7 @@ package signing
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/textproto"
@@ -31,6 +32,12 @@ func connect(t *testing.T, server, from string) *client {
 	c.expect(220)
 	c.command(250, "EHLO client.example")
 	return c
+}
+
+// encrypt begins TLS, with whoever is there.
+func (c *client) encrypt() {
+	secure := tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
+	c.conn, c.text = secure, textproto.NewReader(bufio.NewReader(secure))
 }
 
 func (c *client) expect(code int) string {

@@ -45,8 +45,9 @@ func (s *shelf) next(t *testing.T, n int) (*fleet.Event, *fleet.Recorded) {
 	return nil, nil
 }
 
-// TestWhatPostfixTells: what is recorded of real sessions.
-func TestWhatPostfixTells(t *testing.T) {
+// startRecording runs a Postfix instance with a milter that records and doesn't sign.
+func startRecording(t *testing.T, main map[string]string) (*lab.Postfix, *shelf, *sink) {
+	t.Helper()
 	l := lab.ForTest(t)
 	if _, err := l.Mkdir("node-site"); err != nil {
 		t.Fatal(err)
@@ -65,14 +66,31 @@ func TestWhatPostfixTells(t *testing.T) {
 		defer cancel()
 		_ = server.Shutdown(ctx)
 	})
+	if main["smtpd_tls_security_level"] != "" {
+		certificate, err := lab.NewCertificate("localhost")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := l.WriteFile("smtpd.pem", certificate.PEM, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		main["smtpd_tls_cert_file"], main["smtpd_tls_key_file"] = file, file
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	postfix, err := l.StartPostfix(ctx, lab.PostfixOptions{Name: "site", Milter: "unix:" + socket,
-		Routes: map[string]string{"sink.example": arrived.addr},
-		Main:   map[string]string{"smtpd_recipient_restrictions": "check_recipient_access inline:{{bad@sink.example = 550 5.1.1 no such user}}"}})
+		Routes: map[string]string{"sink.example": arrived.addr}, Main: main})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return postfix, store, arrived
+}
+
+// TestWhatPostfixTells: what is recorded of real sessions.
+func TestWhatPostfixTells(t *testing.T) {
+	postfix, store, arrived := startRecording(t, map[string]string{
+		"smtpd_recipient_restrictions": "check_recipient_access inline:{{bad@sink.example = 550 5.1.1 no such user}}"})
 
 	c := connect(t, postfix.Addr, "127.0.0.2")
 	c.command(250, "MAIL FROM:<anna@example.com>")
@@ -133,3 +151,42 @@ func TestWhatPostfixTells(t *testing.T) {
 }
 
 func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
+
+// TestSecondConnect: STARTTLS, and a proxy that names its client (XCLIENT), make Postfix begin again.
+func TestSecondConnect(t *testing.T) {
+	postfix, store, _ := startRecording(t, map[string]string{"smtpd_tls_security_level": "may",
+		"smtpd_authorized_xclient_hosts": "127.0.0.0/8"})
+	send := func(c *client) {
+		c.command(250, "EHLO again")
+		c.command(250, "MAIL FROM:<anna@example.com>")
+		c.command(250, "RCPT TO:<good@sink.example>")
+		c.data([]byte(top + "\r\nx\r\n"))
+		c.quit()
+	}
+	c := connect(t, postfix.Addr, "127.0.0.2")
+	c.command(220, "STARTTLS")
+	c.encrypt()
+	send(c)
+	_, r := store.next(t, 0)
+	if r.Client.TLSVersion != "TLSv1.3" || r.Client.TLSBits == 0 || r.Client.HELO != "again" {
+		t.Errorf("client %+v", r.Client)
+	}
+	var lines []string
+	for _, line := range r.Transcript.Lines[1:5] {
+		lines = append(lines, strings.SplitN(line.Text, " ", 3)[0])
+	}
+	if diff := cmp.Diff([]string{"EHLO", "STARTTLS", "TLS:", "EHLO"}, lines); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+
+	c = connect(t, postfix.Addr, "127.0.0.2")
+	c.command(220, "XCLIENT ADDR=127.200.0.9 NAME=other.example PORT=77")
+	send(c)
+	_, r = store.next(t, 1)
+	if r.Client.Addr != "127.200.0.9" || r.Client.Name != "other.example" || r.Client.Port != 77 || r.Source != fleet.SourceExternal {
+		t.Errorf("client %+v, source %s", r.Client, r.Source)
+	}
+	if r.Transcript.Peer != "other.example[127.200.0.9]:77" {
+		t.Errorf("peer %s", r.Transcript.Peer)
+	}
+}
