@@ -85,17 +85,17 @@ type PostfixLog struct {
 // Repository is the store of messages and transcripts.
 type Repository struct {
 	Dir                Path     `yaml:"dir"`
-	KeepMessages       Duration `yaml:"keep_messages" min:"1h"`
-	KeepTranscripts    Duration `yaml:"keep_transcripts" min:"1h"`
-	MaxMessagesSize    Size     `yaml:"max_messages_size"`
-	MaxTranscriptsSize Size     `yaml:"max_transcripts_size"`
+	KeepMessages       Duration `yaml:"keep_messages" min:"1h" reload:"live"`
+	KeepTranscripts    Duration `yaml:"keep_transcripts" min:"1h" reload:"live"`
+	MaxMessagesSize    Size     `yaml:"max_messages_size" reload:"live"`
+	MaxTranscriptsSize Size     `yaml:"max_transcripts_size" reload:"live"`
 	MinFree            Size     `yaml:"min_free"`
 }
 
 // Privacy limits what is kept of a message.
 type Privacy struct {
 	Headers           []string `yaml:"headers" oneof:"from to subject message-id" reload:"live"`
-	PseudonymiseAfter Duration `yaml:"pseudonymise_after"`
+	PseudonymiseAfter Duration `yaml:"pseudonymise_after" reload:"live"`
 }
 
 // API is the node API that the aggregator asks.

@@ -131,7 +131,7 @@ func (n *Node) apiChecks(context.Context) []fleet.Check {
 	return []fleet.Check{check}
 }
 
-// Reload takes a new policy: keys, who is signed for, what is kept of a message. All that can fail is done before
+// Reload takes a new policy: keys, who is signed for, what is kept of a message and how long. All that can fail is done before
 // anything changes, so that after an error the node works on as before.
 func (n *Node) Reload(c *config.Milter) error {
 	err := n.reload(c)
@@ -147,6 +147,9 @@ func (n *Node) reload(c *config.Milter) error {
 	}
 	signer, err := newSigner(&c.DKIM, n.name, n.lineLimit())
 	if err != nil {
+		return err
+	}
+	if err := n.store.SetKeep(keep(c)); err != nil {
 		return err
 	}
 	n.live.Store(&live{config: c, signer: signer})

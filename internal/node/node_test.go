@@ -216,6 +216,25 @@ func TestReload(t *testing.T) {
 			t.Error("signed for a network that is no longer ours")
 		}
 	})
+	t.Run("pseudonyms", func(t *testing.T) {
+		key := s.path("repository", "pseudonym.key")
+		if err := os.WriteFile(key, []byte("short"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		changed := s.config(t, postfix, "min_free: 1MiB}", "min_free: 1MiB, keep_messages: 40d}\nprivacy: {pseudonymise_after: 10d}")
+		if err := n.Reload(changed); err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("with a broken key: %v", err)
+		}
+		if err := os.Remove(key); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Reload(changed); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(key); err != nil {
+			t.Errorf("pseudonyms were not begun: %v", err)
+		}
+	})
 	t.Run("another selector", func(t *testing.T) {
 		if err := n.Reload(s.config(t, postfix, "dkim: {", `dkim: {selector: "none", domains: [example.com], `)); err != nil {
 			t.Fatal(err)

@@ -123,6 +123,7 @@ type recorder struct{ store *repository.Repository }
 func (r recorder) Record(ctx context.Context, e *fleet.Event) error { return r.store.Append(ctx, e) }
 
 func repositoryOptions(c *config.Milter, name string, o *Options) repository.Options {
+	bounds := keep(c)
 	minFree := int64(c.Repository.MinFree)
 	if minFree == 0 {
 		minFree = -1 // what 0 means in the file
@@ -133,10 +134,19 @@ func repositoryOptions(c *config.Milter, name string, o *Options) repository.Opt
 		Log:          o.Log.Named("repository"),
 		Registerer:   o.Registry,
 		Now:          o.Now,
+		Messages:     bounds.Messages,
+		Transcripts:  bounds.Transcripts,
+		Pseudonymise: bounds.Pseudonymise,
+		MinFree:      minFree,
+	}
+}
+
+// keep is the part of the repository that a reload changes.
+func keep(c *config.Milter) repository.Keep {
+	return repository.Keep{
 		Messages:     repository.Retention{Age: c.Repository.KeepMessages.Std(), Bytes: int64(c.Repository.MaxMessagesSize)},
 		Transcripts:  repository.Retention{Age: c.Repository.KeepTranscripts.Std(), Bytes: int64(c.Repository.MaxTranscriptsSize)},
 		Pseudonymise: c.Privacy.PseudonymiseAfter.Std(),
-		MinFree:      minFree,
 	}
 }
 
