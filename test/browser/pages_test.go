@@ -124,6 +124,32 @@ func TestKeyboard(t *testing.T) {
 	p.noProblems()
 }
 
+// The browser's way back works over updates in place.
+func TestBack(t *testing.T) {
+	p := open(t)
+	p.goTo("/messages")
+	p.must(p.Click(".views a:nth-child(3)"))
+	p.until("the view changes in place", `new URL(location).searchParams.get("view") === "bounced" && document.title.startsWith("Bounced")`)
+	p.must(p.Click("#rows a.open"))
+	p.until("a message is open", `document.querySelector(".msghead")`)
+	p.must(p.Run(`history.back()`))
+	p.until("back is the view", `document.title.startsWith("Bounced") && document.querySelector(".views a:nth-child(3)[aria-current]") && document.querySelector("#rows tr")`)
+	p.must(p.Run(`history.back()`))
+	p.until("back again is the whole list", `document.title.startsWith("All –") && !new URL(location).searchParams.has("view") && document.querySelectorAll("#rows tr").length === 50`)
+	p.noProblems()
+}
+
+// Many conversations are folded; the link of an attempt unfolds its own.
+func TestLinksUnfold(t *testing.T) {
+	p := open(t)
+	p.goTo(p.site.Find("mx1", func(m *fleet.Message) bool { return len(m.Recipients) > 5 && m.Fate() == fleet.FateDelivered }))
+	p.until("the conversations are folded", `document.querySelectorAll(".said-lines").length > 5 && !document.querySelector(".said-lines[open]")`)
+	p.must(p.Click(".attempts summary"))
+	p.must(p.Click(`.attempts a[href^="#t-"]`))
+	p.until("the right one is unfolded", `document.querySelectorAll(".said-lines[open]").length === 1 && document.querySelector(".said-lines[open] " + CSS.escape(location.hash).replace("\\#", "#"))`)
+	p.noProblems()
+}
+
 func TestColoursAreRemembered(t *testing.T) {
 	p := open(t)
 	for _, want := range []string{"light", "dark"} {
