@@ -60,6 +60,19 @@ func checkStats(t rapid.TB, r *Repository, q fleet.StatsQuery) {
 	}
 }
 
+// TestStaleSumIsNotKept: a sum made before an hour changed must not outlive the change.
+func TestStaleSumIsNotKept(t *testing.T) {
+	r := open(t, func(o *Options) { o.IndexEvery = time.Hour })
+	recorded, _ := life(1, noon)
+	record(t, r, recorded)
+	s, hour := r.messages.all()[0], hourOf(fleet.MessageIDAt(noon))
+	before := s.hourChanges(hour)
+	indexNow(t, r)
+	wrong := tallyOf(&fleet.Message{Recipients: make([]fleet.Recipient, 7)})
+	r.keepHours(s, []hourSum{{hour: hour, changes: before, body: wrong.encode()}})
+	checkStats(t, r, fleet.StatsQuery{Since: noon.Add(-time.Hour), Until: noon.Add(2 * time.Hour), Steps: 3})
+}
+
 func TestTallyOf(t *testing.T) {
 	m := &fleet.Message{Recipients: []fleet.Recipient{
 		{Address: "a@one.example", Status: fleet.StatusDelivered, Attempts: []fleet.Attempt{{Delay: 3, RelayHost: "mx", TLS: "Trusted"}}},
