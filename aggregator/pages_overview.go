@@ -160,11 +160,21 @@ func (v *overviewPage) behind(from, to time.Time, pairs ...string) string {
 
 func (v *overviewPage) whole(pairs ...string) string { return v.behind(v.Since, v.Until, pairs...) }
 
+// refusalLink is the list of what was refused in one way, told by an example: a bare reply is Postfix's own, in a session
+// that it refused; another server's is a bounce where its code begins with 5; the rest still waits.
 func (v *overviewPage) refusalLink(r fleet.Refusal) string {
-	if r.Domain == "" {
-		return v.whole("view", "rejected")
+	view := fleet.ViewQueue
+	switch own, said := r.Example, shortReply(r.Example); {
+	case own != "" && own[0] >= '0' && own[0] <= '9':
+		view = fleet.ViewRejected
+	case replyClass(said) == "bad":
+		view = fleet.ViewBounced
 	}
-	return v.whole("domain", r.Domain, "view", "bounced")
+	pairs := []string{"view", string(view)}
+	if r.Domain != "" {
+		pairs = append(pairs, "domain", r.Domain)
+	}
+	return v.whole(pairs...)
 }
 
 func (v *overviewPage) tiles() {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -231,6 +232,31 @@ func TestAssets(t *testing.T) {
 	for _, path := range []string{"/static/", "/static/x/../../server.go", "/static/x/none.js"} {
 		if status, _ := v.get(path); status != http.StatusNotFound {
 			t.Errorf("%s: status %d", path, status)
+		}
+	}
+}
+
+// A figure of the overview and the list that it leads to agree, to the message.
+func TestFiguresLeadToTheirMessages(t *testing.T) {
+	v := visit(t, fakefleet.Options{Messages: 120})
+	for _, path := range []string{"/", "/?range=7d&node=mx1"} {
+		doc := v.page(path, http.StatusOK)
+		checked := 0
+		for _, row := range find(doc, func(n *html.Node) bool { return n.Data == "tr" && attr(n, "data-t") != "" }) {
+			cell := find(row, element("td"))[0]
+			if attr(cell, "data-n") == "0" {
+				continue
+			}
+			link := attr(find(cell, element("a"))[0], "href")
+			list := v.page(link+"&limit=200", http.StatusOK)
+			rows := find(list, func(n *html.Node) bool { return n.Data == "tr" && attr(n, "data-id") != "" })
+			if strconv.Itoa(len(rows)) != attr(cell, "data-n") {
+				t.Errorf("%s: %s messages, but %s has %d", path, attr(cell, "data-n"), link, len(rows))
+			}
+			checked++
+		}
+		if checked < 3 {
+			t.Errorf("%s: only %d steps had messages", path, checked)
 		}
 	}
 }

@@ -214,9 +214,10 @@ func countRecipient(s *fleet.Stats, r *fleet.Recipient, domains map[string]*flee
 		}
 	}
 	if r.Status != fleet.StatusDelivered && r.Reply != "" {
-		if reasons[r.Reply] == nil {
-			reasons[r.Reply] = &fleet.Refusal{Reason: r.Reply, Example: r.Reply, Domain: r.Domain()}
+		reason := fleet.RefusalReason(r.Reply)
+		if reasons[reason] == nil {
+			reasons[reason] = &fleet.Refusal{Reason: reason, Example: r.Reply, Domain: r.Domain()}
 		}
-		reasons[r.Reply].Count++
+		reasons[reason].Count++
 	}
 }
