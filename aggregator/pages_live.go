@@ -13,7 +13,8 @@ import (
 )
 
 // pageLive streams the rows of the list as server-sent events: "row" carries the HTML of a row that is new or changed,
-// "gone" the id of the row of a message that no longer fits the filters, such as one that left the queue.
+// "gone" the id of the row of a message that no longer fits the filters, such as one that left the queue, "gap" says that
+// changes of a node were missed, so that the list is to be made anew.
 func (s *Server) pageLive(w http.ResponseWriter, r *http.Request) {
 	query, _, err := s.messageQuery(r)
 	if err != nil {
@@ -23,7 +24,12 @@ func (s *Server) pageLive(w http.ResponseWriter, r *http.Request) {
 	// What can change about a message is asked here and not by the subscription, or rows could never leave.
 	wide := fleet.Query{Sender: query.Sender, Node: query.Node, QueueID: query.QueueID, Since: query.Since, Until: query.Until}
 	changes := s.withMissed(r.Context(), query, s.fleet.Subscribe(r.Context(), wide))
-	s.streamEvents(w, r, changes, func(change *fleet.Change) event { return s.rowEvent(&query, &change.Message) })
+	s.streamEvents(w, r, changes, func(change *fleet.Change) event {
+		if change.Gap != "" {
+			return event{name: "gap", data: []byte(change.Gap)}
+		}
+		return s.rowEvent(&query, &change.Message)
+	})
 }
 
 // settle is how long a subscription has to reach every node before the list is asked once more.

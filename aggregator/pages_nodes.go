@@ -21,6 +21,7 @@ const (
 
 // nodesPage is every node that discovery knows, whether it answers or not.
 type nodesPage struct {
+	Away     string // why discovery doesn't answer
 	Nodes    []nodeCard
 	Answered int
 	Queue    int
@@ -64,7 +65,7 @@ func (s *Server) pageNodes(w http.ResponseWriter, r *http.Request) {
 	}()
 	nodes := s.fleet.Nodes(r.Context())
 	stats := <-figures
-	view := &nodesPage{}
+	view := &nodesPage{Away: s.fleet.DiscoveryAway()}
 	for _, node := range nodes {
 		card := newNodeCard(node)
 		card.Rate = newRateLine(stats.ByNode[node.Member.Name])

@@ -12,18 +12,19 @@
     live = null;
     if (!box || !window.EventSource) return;
     box.hidden = false;
-    live = { box, paused: false, waiting: new Map(), source: new EventSource(box.dataset.src), told: 0 };
+    live = { box, paused: false, waiting: new Map(), missed: false, source: new EventSource(box.dataset.src), told: 0 };
     live.source.addEventListener('open', state);
     live.source.addEventListener('error', state);
     live.source.addEventListener('row', (event) => row(event.data));
     live.source.addEventListener('gone', (event) => gone(event.data));
+    live.source.addEventListener('gap', () => { live.missed = true; renew(); });
     state();
   }
   function state() {
-    const { box, source, paused } = live;
-    const words = paused ? 'paused' : ['connecting', 'live', 'ended: reload the page'][source.readyState];
+    const { box, source, paused, missed } = live;
+    const words = paused ? 'paused' : missed ? 'changes missed: reload the page' : ['connecting', 'live', 'ended: reload the page'][source.readyState];
     box.classList.toggle('on', words === 'live');
-    box.classList.toggle('lost', !paused && source.readyState !== 1);
+    box.classList.toggle('lost', !paused && (missed || source.readyState !== 1));
     box.querySelector('[data-live-state]').textContent = words;
     const toggle = box.querySelector('[data-live-toggle]');
     toggle.setAttribute('aria-pressed', String(paused));
@@ -35,6 +36,10 @@
   }
   const busy = () => live.paused || scrollY > 160 || document.activeElement?.closest('#rows');
 
+  // A node was away, and nobody knows which rows changed meanwhile: the page is made anew, when nobody reads it closely.
+  function renew() {
+    if (live.missed && !busy()) location.reload(); else state();
+  }
   function row(html) {
     const holder = document.createElement('template');
     holder.innerHTML = html.trim();
@@ -82,7 +87,7 @@
     const rows = [...live.waiting.values()];
     live.waiting.clear();
     for (const tr of rows) put(tr);
-    state();
+    renew();
   }
   // Screen readers hear how many came, not each one.
   function announce() {
@@ -108,7 +113,7 @@
       if (live.paused) toggle(); else release();
     }
   });
-  addEventListener('scroll', () => { if (live && live.waiting.size && !busy()) release(); }, { passive: true });
+  addEventListener('scroll', () => { if (live && (live.waiting.size || live.missed) && !busy()) release(); }, { passive: true });
   addEventListener('pagehide', () => { if (live) live.source.close(); live = null; });
   addEventListener('pageshow', (event) => { if (event.persisted) start(); });
   document.addEventListener('htmx:load', start);
