@@ -58,8 +58,9 @@ func bindUnix(l Listen) (net.Listener, error) {
 			return nil, fmt.Errorf("listen on %s: group %s: %w", l.Address, l.Group, err)
 		}
 	}
-	// The socket is made under another name and moved into place when it is ready.
-	temporary := l.Address + ".new"
+	// The socket is made under another name, no longer than its own since the kernel counts, and moved into place when it
+	// is ready.
+	temporary := l.Address[:len(l.Address)-1] + "~"
 	_ = os.Remove(temporary)
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 // Bounds of what is kept of a message, whatever the peer sends.
 const (
 	maxRecipients = 20000
+	maxEnvelope   = 2 << 20 // bytes of recipients and their replies
 	maxAddress    = 1024
 	maxName       = 512
 )
@@ -30,7 +31,8 @@ type message struct {
 	queueID    string
 	recorded   fleet.Recorded
 	refused    int // recipients
-	omitted    int // recipients beyond maxRecipients
+	omitted    int // recipients beyond the bounds
+	held       int // bytes of recipients
 	fields     int
 	headers    keptHeaders
 	transcript *transcript
@@ -83,7 +85,9 @@ func (m *message) recipient(to, args, mailer, host, addr string, now time.Time) 
 	case mailer != "":
 		r.Next = clean(mailer+":"+host, maxName)
 	}
-	if len(m.recorded.Recipients) < maxRecipients {
+	size := len(r.Address) + len(r.Next) + len(r.Reply)
+	if len(m.recorded.Recipients) < maxRecipients && m.held+size <= maxEnvelope {
+		m.held += size
 		m.recorded.Recipients = append(m.recorded.Recipients, r)
 	} else {
 		m.omitted++
