@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ type site struct {
 // domains that have keys. The last one is bücher.example.
 var domains = []string{"example.com", "site.fleet.example", "xn--bcher-kva.example"}
 
-func startSite(t *testing.T) *site {
+func startSite(t *testing.T, main map[string]string) *site {
 	t.Helper()
 	for _, program := range []string{"opendkim", "postfix"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -65,7 +66,7 @@ func startSite(t *testing.T) *site {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	s.postfix, err = l.StartPostfix(ctx, lab.PostfixOptions{Name: "site", Milter: "unix:" + socket,
-		Routes: map[string]string{"sink.example": s.sink.addr}})
+		Routes: map[string]string{"sink.example": s.sink.addr}, Main: main})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +132,7 @@ func (s *site) send(t *testing.T, l letter) func() []byte {
 var oddSpace = regexp.MustCompile(`(?m)^Subject:([^ ]|$|  |\t)`)
 
 func TestSignaturesSurvivePostfix(t *testing.T) {
-	s := startSite(t)
+	s := startSite(t, nil)
 	letters := corpus()
 	for _, canonicalization := range []string{"relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple"} {
 		t.Run(canonicalization, func(t *testing.T) {
@@ -166,9 +167,30 @@ func TestSignaturesSurvivePostfix(t *testing.T) {
 	}
 }
 
+// TestLineLimits: where Postfix breaks lines elsewhere, or nowhere, and the signer is told, signatures hold as well.
+func TestLineLimits(t *testing.T) {
+	for _, limit := range []int{0, 100} {
+		t.Run(strconv.Itoa(limit), func(t *testing.T) {
+			s := startSite(t, map[string]string{"smtp_line_length_limit": strconv.Itoa(limit)})
+			o := s.options()
+			o.LineLimit = limit
+			signer := s.sign(t, o)
+			arrived := map[string][]byte{}
+			for name, l := range corpus() {
+				if strings.Contains(name, "line") || strings.Contains(name, "long") || strings.Contains(name, "break") {
+					arrived[name] = s.send(t, l)()
+				}
+			}
+			newVerifiers(t, signer.Keys()).check(t, arrived, func(string) bool {
+				return limit == 0 // opendkim -t cuts long lines itself
+			})
+		})
+	}
+}
+
 // TestWhatPostfixAnswers: what can't be signed is answered as the policy says, and reaches the client through Postfix.
 func TestWhatPostfixAnswers(t *testing.T) {
-	s := startSite(t)
+	s := startSite(t, nil)
 	tests := map[string]struct {
 		content string
 		options func(o *dkim.Options)
