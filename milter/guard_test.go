@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -234,4 +235,48 @@ func FuzzStreams(f *testing.F) {
 		talk(t, path, append(stream(offer, connect, helo), sent...))
 		serves(t, path)
 	})
+}
+
+// counting is a listener whose connections count what is written to them.
+type counting struct {
+	net.Listener
+	writes atomic.Int64
+}
+
+type countingConn struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (l *counting) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &countingConn{conn, &l.writes}, nil
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// TestOneRoundTrip: besides the negotiation, a message with two signatures is answered once, in one write.
+func TestOneRoundTrip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "milter.sock")
+	s, err := New(Options{Policy: testPolicy(), Listen: []Listen{{Network: "unix", Address: path}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := &counting{Listener: s.listeners[0]}
+	s.listeners[0] = listener
+	s.Start()
+	t.Cleanup(func() { shutDown(t, s) })
+	got := talk(t, path, goodStream())
+	if n := bytes.Count(got, []byte("DKIM-Signature")); n != 2 || !bytes.HasSuffix(got, packet('a', "")) {
+		t.Errorf("%d signatures in %q", n, got)
+	}
+	if n := listener.writes.Load(); n != 2 {
+		t.Errorf("%d writes, want one for the negotiation and one for the message", n)
+	}
 }
