@@ -2,6 +2,7 @@ package repository
 
 import (
 	"database/sql"
+	"time"
 
 	"github.com/postfleet/postfleet/internal/fleet"
 )
@@ -40,8 +41,12 @@ func (w *writer) take(urgent []*request) (*batch, error) {
 	if !w.logDue() && !w.r.stopping() {
 		return b, nil
 	}
+	most := b.events + eventsAlone
+	if time.Since(w.urgentAt) < time.Second {
+		most = b.events + eventsPerCommit
+	}
 	for _, req := range w.held {
-		upTo := min(len(req.events), req.applied+max(0, eventsPerCommit-b.events))
+		upTo := min(len(req.events), req.applied+max(0, most-b.events))
 		if req.abandoned.Load() {
 			upTo = req.applied // its source will hand the events over again
 		}

@@ -157,3 +157,24 @@ func fill(b *testing.B, r *Repository, total int) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkCatchUp reads a log that nobody recorded live, in the batches that a follower hands over, with transcripts.
+func BenchmarkCatchUp(b *testing.B) {
+	r := open(b, in(b.TempDir()), func(o *Options) { o.CommitEvery, o.Gather, o.IndexEvery, o.Log = 0, 0, 0, zap.NewNop() })
+	var lines []*fleet.Event
+	began := processorTime(b)
+	total := 0
+	for n := range b.N {
+		_, logged := life(n, noon.Add(time.Duration(n)*time.Millisecond))
+		if lines = append(lines, logged...); len(lines) < 2000 && n < b.N-1 {
+			continue
+		}
+		if err := r.AppendLog(context.Background(), Position{Source: "log", Cursor: strconv.Itoa(n)}, lines); err != nil {
+			b.Fatal(err)
+		}
+		total += len(lines)
+		lines = lines[:0]
+	}
+	b.ReportMetric(float64((processorTime(b)-began).Microseconds())/float64(b.N), "cpu-µs/message")
+	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "events/s")
+}

@@ -1,8 +1,6 @@
 package repository
 
 import (
-	"time"
-
 	"go.uber.org/zap"
 )
 
@@ -45,9 +43,6 @@ func (w *writer) answer(urgent []*request, b *batch) {
 			p.req.done <- nil
 			w.held = w.held[1:]
 		}
-	}
-	if len(w.held) > 0 {
-		w.heldFrom = time.Now()
 	}
 	w.r.metrics.events.Add(float64(b.events))
 }

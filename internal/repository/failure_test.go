@@ -94,14 +94,16 @@ func TestFullDisk(t *testing.T) {
 			kept[recorded.QueueID] = true
 		}
 	}
-	if dropped := r.Recording().Dropped; dropped == 0 {
-		t.Error("none is counted as dropped")
+	dropped := r.Recording().Dropped
+	lost, _ := life(n, noon)
+	if err := r.Append(ctx, lost); fleet.CodeOf(err) != fleet.CodeUnavailable || r.Recording().Dropped != dropped+1 {
+		t.Errorf("append to a full disk: %v, %d dropped before and %d after", err, dropped, r.Recording().Dropped)
 	}
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "recording goes on", func() bool { return r.Recording().State == "ok" })
-	recorded, _ := life(n, noon.Add(time.Hour))
+	recorded, _ := life(n+1, noon.Add(time.Hour))
 	if err := r.Append(ctx, recorded); err != nil {
 		t.Fatal(err)
 	}

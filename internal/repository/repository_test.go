@@ -2,7 +2,9 @@ package repository
 
 import (
 	"context"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -81,5 +83,38 @@ func TestReopen(t *testing.T) {
 	}
 	if at, _, _ := second.Position("log"); at.Cursor != "2" {
 		t.Errorf("position %+v", at)
+	}
+}
+
+// TestLogIsNotStarved: a few log events get their turn while the milter commits without a pause.
+func TestLogIsNotStarved(t *testing.T) {
+	r := open(t, func(o *Options) { o.CommitEvery = 20 * time.Millisecond; o.Log = nil })
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
+	stop := make(chan struct{})
+	defer close(stop)
+	for session := range 4 {
+		sessions.Go(func() {
+			for n := session * 100_000; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				recorded, _ := life(n, noon)
+				if err := r.Append(ctx, recorded); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for n := range 10 {
+		_, logged := life(900_000+n, noon)
+		if err := r.AppendLog(ctx, Position{Source: "log"}, logged[:1]); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

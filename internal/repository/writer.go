@@ -41,6 +41,7 @@ type writer struct {
 	sequence  int64 // of the last position
 	boot      string
 
+	urgentAt time.Time  // when the milter's last record came
 	held     []*request // log requests that are waiting, in order
 	heldFrom time.Time
 	closeErr error
@@ -52,9 +53,10 @@ type writer struct {
 
 // Bounds of one commit.
 const (
-	eventsPerCommit = 256 // of the log; the milter's records get their turn in between
-	eagerEvents     = 200 // that many log events don't wait for others
-	freshLimit      = 512 // messages that wait to be indexed
+	eventsPerCommit = 256  // of the log while the milter has records, which mail waits for
+	eventsAlone     = 1024 // of the log while it has none
+	eagerEvents     = 200  // that many log events don't wait for others
+	freshLimit      = 512  // messages that wait to be indexed
 	queueLength     = 1024
 )
 
@@ -104,6 +106,7 @@ func (w *writer) turn(urgent []*request) {
 
 // gather collects the records that come in shortly after one, so that they share its commit.
 func (w *writer) gather(first *request) []*request {
+	w.urgentAt = time.Now()
 	all := []*request{first}
 	timer := time.NewTimer(w.r.opts.Gather)
 	defer timer.Stop()
