@@ -14,8 +14,9 @@ type Node interface {
 	Message(ctx context.Context, id fleet.MessageID) (*fleet.Message, error)
 	Transcripts(ctx context.Context, id fleet.MessageID) ([]fleet.Transcript, error)
 	Stats(ctx context.Context, q fleet.StatsQuery) (*fleet.Stats, error)
-	// Events calls each for every change from now on, and returns when ctx ends or the stream breaks.
-	Events(ctx context.Context, each func(fleet.Change)) error
+	// Events calls opened when the stream stands and each for every change from then on. It returns when ctx ends or the
+	// stream breaks.
+	Events(ctx context.Context, opened func(), each func(fleet.Change)) error
 }
 
 // Answer tells how one node fared when all were asked. Error is empty when it answered; otherwise it says why not in
@@ -62,12 +63,15 @@ type FleetStats struct {
 
 // Fleet is the fleet as one: what the JSON API, the pages and the exports ask. Fanout is the implementation.
 type Fleet interface {
-	// Messages answers one page; cursor is empty for the first one. A bad cursor is a fleet.Error about "cursor".
-	Messages(ctx context.Context, q fleet.Query, cursor string) (*List, error)
+	// Messages answers one page; cursor is empty for the first one. A bad cursor is a fleet.Error about "cursor". The nodes
+	// named in except are neither asked nor among the answers; they keep their place in the cursor.
+	Messages(ctx context.Context, q fleet.Query, cursor string, except ...string) (*List, error)
 	Message(ctx context.Context, node string, id fleet.MessageID) (*fleet.Message, Answer, error)
 	Transcripts(ctx context.Context, node string, id fleet.MessageID) ([]fleet.Transcript, Answer, error)
 	Stats(ctx context.Context, q fleet.StatsQuery) (*FleetStats, error)
 	Nodes(ctx context.Context) []NodeView
-	// Subscribe delivers changes that match q until ctx ends; a reader that is too slow loses the oldest.
+	// DiscoveryAway says in words why the nodes are those known last; empty while discovery answers.
+	DiscoveryAway() string
+	// Subscribe delivers changes that match q, and gaps, until ctx ends; a reader that is too slow loses the oldest.
 	Subscribe(ctx context.Context, q fleet.Query) <-chan fleet.Change
 }

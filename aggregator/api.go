@@ -27,7 +27,8 @@ type TranscriptsAnswer struct {
 
 // NodesAnswer are all nodes.
 type NodesAnswer struct {
-	Nodes []NodeView `json:"nodes"`
+	Nodes         []NodeView `json:"nodes"`
+	DiscoveryAway string     `json:"discovery_away,omitempty"` // why discovery doesn't answer; the nodes are those known last
 }
 
 // apiRoutes are the JSON API. openapi.json describes each of them; a test compares.
@@ -168,10 +169,16 @@ func (s *Server) apiNodes(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.answer(w, r, NodesAnswer{Nodes: s.fleet.Nodes(r.Context())}, nil)
+	s.answer(w, r, NodesAnswer{Nodes: s.fleet.Nodes(r.Context()), DiscoveryAway: s.fleet.DiscoveryAway()}, nil)
 }
 
-// apiEvents streams the changes that match the filters: events named "change" with a [fleet.Change] as JSON.
+// Gap is the data of an event that says that changes of a node were missed.
+type Gap struct {
+	Node string `json:"node"`
+}
+
+// apiEvents streams the changes that match the filters: events named "change" with a [fleet.Change] as JSON, and events
+// named "gap" with a [Gap].
 func (s *Server) apiEvents(w http.ResponseWriter, r *http.Request) {
 	q, _, err := s.messageQuery(r)
 	if err != nil {
@@ -179,11 +186,15 @@ func (s *Server) apiEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.streamEvents(w, r, s.fleet.Subscribe(r.Context(), q), func(change *fleet.Change) event {
-		data, err := json.Marshal(change)
+		name, value := "change", any(change)
+		if change.Gap != "" {
+			name, value = "gap", Gap{change.Gap}
+		}
+		data, err := json.Marshal(value)
 		if err != nil {
 			return event{}
 		}
-		return event{name: "change", data: data}
+		return event{name: name, data: data}
 	})
 }
 

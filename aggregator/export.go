@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,14 +70,21 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request, format string, f
 	}
 }
 
-// exportAll writes the first page and those behind it. Nodes that fail are asked again with every page, and named at the
-// end if they are still missing then.
+// exportAll writes the first page and those behind it. A node that failed once is not asked again, or one that hangs would
+// hold up every page; it is named at the end.
 func (s *Server) exportAll(w http.ResponseWriter, r *http.Request, q fleet.Query, list *List, to exporter, out *bufio.Writer) error {
 	control := http.NewResponseController(w)
 	if err := to.begin(); err != nil {
 		return err
 	}
+	var missing []Answer
+	var except []string
 	for {
+		for _, one := range list.Failed() {
+			if !slices.Contains(except, one.Node) {
+				missing, except = append(missing, one), append(except, one.Node)
+			}
+		}
 		_ = control.SetWriteDeadline(time.Now().Add(streamWrite)) // a writer without deadlines has no slow readers
 		for i := range list.Messages {
 			if err := to.message(&list.Messages[i]); err != nil {
@@ -89,13 +97,13 @@ func (s *Server) exportAll(w http.ResponseWriter, r *http.Request, q fleet.Query
 		if err := flush(out, control); err != nil {
 			return err
 		}
-		next, err := s.fleet.Messages(r.Context(), q, list.Next)
+		next, err := s.fleet.Messages(r.Context(), q, list.Next, except...)
 		if err != nil {
 			return err
 		}
 		list = next
 	}
-	if err := to.end(list.Failed()); err != nil {
+	if err := to.end(missing); err != nil {
 		return err
 	}
 	return flush(out, control)

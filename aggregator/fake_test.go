@@ -129,7 +129,7 @@ func (n *fakeNode) Stats(ctx context.Context, q fleet.StatsQuery) (*fleet.Stats,
 	return &stats, nil
 }
 
-func (n *fakeNode) Events(ctx context.Context, each func(fleet.Change)) error {
+func (n *fakeNode) Events(ctx context.Context, opened func(), each func(fleet.Change)) error {
 	if err := n.ready(ctx); err != nil {
 		return err
 	}
@@ -139,6 +139,7 @@ func (n *fakeNode) Events(ctx context.Context, each func(fleet.Change)) error {
 	n.mu.Lock()
 	breaks := n.breaks
 	n.mu.Unlock()
+	opened()
 	for {
 		select {
 		case <-ctx.Done():

@@ -21,6 +21,12 @@ type Members interface {
 	Members() []fleet.Member
 }
 
+// lastKnown is what Members that ask somebody know besides.
+type lastKnown interface {
+	// Away says in words why the members are those known last; empty while whoever knows them answers.
+	Away() string
+}
+
 // FanoutOptions of a [Fanout].
 type FanoutOptions struct {
 	Members    Members
@@ -85,6 +91,15 @@ func (f *Fanout) Close() {
 	for name := range f.clients {
 		f.drop(name)
 	}
+}
+
+// DiscoveryAway says in words why the members are those known last; empty while discovery answers, and for members that
+// nobody has to be asked for.
+func (f *Fanout) DiscoveryAway() string {
+	if members, ok := f.members.(lastKnown); ok {
+		return members.Away()
+	}
+	return ""
 }
 
 // peers are the members now, by name.

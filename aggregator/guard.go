@@ -83,9 +83,15 @@ func (s *Server) guard(one route) http.Handler {
 		}
 		s.auditUse(r, one)
 		if one.Kind == stream {
-			var end context.CancelFunc
-			r, end = s.endless(w, r)
+			end, err := s.open.begin(user)
+			if err != nil {
+				s.fail(w, r, err)
+				return
+			}
 			defer end()
+			var cancel context.CancelFunc
+			r, cancel = s.endless(w, r)
+			defer cancel()
 		}
 		one.Handler(w, r)
 	})

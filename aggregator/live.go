@@ -38,6 +38,13 @@ type subscriber struct {
 	changes chan fleet.Change
 }
 
+func (s *subscriber) wants(change *fleet.Change) bool {
+	if change.Gap != "" {
+		return s.query.Node == "" || s.query.Node == change.Gap
+	}
+	return s.query.Match(&change.Message)
+}
+
 func newLive(f *Fanout) *live { return &live{fan: f, subscribers: map[*subscriber]struct{}{}} }
 
 func (l *live) subscriberCount() int {
@@ -47,7 +54,7 @@ func (l *live) subscriberCount() int {
 }
 
 // Subscribe delivers the changes that match q until ctx ends, and then closes the channel. A reader that is too slow
-// loses the oldest.
+// loses the oldest. A change with a Gap says that changes of a node were missed: it was away, or it joined.
 func (f *Fanout) Subscribe(ctx context.Context, q fleet.Query) <-chan fleet.Change {
 	return f.live.subscribe(ctx, q)
 }
@@ -102,6 +109,7 @@ func (l *live) close() {
 // follow keeps one stream a member going, as members come and go, until ctx ends.
 func (l *live) follow(ctx context.Context) {
 	streams := map[*client]context.CancelFunc{}
+	joined := false // whether a member that is new now came after the following began
 	var all sync.WaitGroup
 	defer all.Wait()
 	look := time.NewTicker(liveMembers)
@@ -113,7 +121,8 @@ func (l *live) follow(ctx context.Context) {
 			if streams[one.client] == nil {
 				following, stop := context.WithCancel(ctx)
 				streams[one.client] = stop
-				all.Go(func() { l.stream(following, one) })
+				missed := joined
+				all.Go(func() { l.stream(following, one, missed) })
 			}
 		}
 		for client, stop := range streams {
@@ -122,6 +131,7 @@ func (l *live) follow(ctx context.Context) {
 				delete(streams, client)
 			}
 		}
+		joined = true
 		select {
 		case <-ctx.Done():
 		case <-look.C:
@@ -133,15 +143,22 @@ func (l *live) follow(ctx context.Context) {
 }
 
 // stream follows one node until ctx ends, beginning again whenever the stream breaks: soon after one that held for a
-// while, ever later after one that didn't.
-func (l *live) stream(ctx context.Context, of peer) {
+// while, ever later after one that didn't. When it stands again the listeners are told that they missed something, as
+// they are when missed says so of the first one.
+func (l *live) stream(ctx context.Context, of peer, missed bool) {
+	opened := func() {
+		if missed {
+			l.publish(fleet.Change{Gap: of.Name})
+		}
+	}
 	wait := livePatience
 	for {
 		began := time.Now()
-		err := of.Events(ctx, func(change fleet.Change) {
+		err := of.Events(ctx, opened, func(change fleet.Change) {
 			takeMessage(&change.Message, of.Name)
 			l.publish(change)
 		})
+		missed = true
 		if ctx.Err() != nil {
 			return
 		}
@@ -161,13 +178,13 @@ func (l *live) stream(ctx context.Context, of peer) {
 	}
 }
 
-// publish gives a change to every listener whose query it matches, in the place of the oldest where the listener's buffer
+// publish gives a change to every listener whom it concerns, in the place of the oldest where the listener's buffer
 // is full.
 func (l *live) publish(change fleet.Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for s := range l.subscribers {
-		if !s.query.Match(&change.Message) {
+		if !s.wants(&change) {
 			continue
 		}
 		for delivered := false; !delivered; {

@@ -112,6 +112,7 @@ func TestLiveGoesOn(t *testing.T) {
 		if a.emit(fleet.Message{ID: 1}) != 1 {
 			t.Error("not followed again")
 		}
+		gap(t, changes, "a")
 		<-changes
 		b.set(func(n *fakeNode) { n.down = nil })
 		time.Sleep(2 * liveMaxPatience)
@@ -119,6 +120,7 @@ func TestLiveGoesOn(t *testing.T) {
 		if b.emit(fleet.Message{ID: 2}) != 1 {
 			t.Error("a node that came up is not followed")
 		}
+		gap(t, changes, "b")
 		<-changes
 		f.join(newFakeNode("c"))
 		f.leave("a")
@@ -127,6 +129,41 @@ func TestLiveGoesOn(t *testing.T) {
 		if f.node("c").followers() != 1 || a.followers() != 0 {
 			t.Errorf("joined: %d, left: %d", f.node("c").followers(), a.followers())
 		}
+		gap(t, changes, "c")
+		select {
+		case change := <-changes:
+			t.Errorf("and %+v", change)
+		default:
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// gap takes one from the changes: that of the node named.
+func gap(t *testing.T, changes <-chan fleet.Change, node string) {
+	t.Helper()
+	if change := <-changes; change.Gap != node {
+		t.Errorf("no gap of %s but %+v", node, change)
+	}
+}
+
+// Who watches one node hears of its gaps alone.
+func TestGapOfOneNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFleet("a", "b")
+		fan := newTestFanout(t, f)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		changes := fan.Subscribe(ctx, fleet.Query{Node: "b"})
+		for _, n := range f.nodes {
+			synctest.Wait()
+			broken := n.breaks
+			n.set(func(n *fakeNode) { n.breaks = make(chan struct{}) })
+			close(broken)
+			time.Sleep(2 * livePatience)
+		}
+		gap(t, changes, "b")
 		cancel()
 		synctest.Wait()
 	})

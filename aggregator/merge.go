@@ -13,8 +13,8 @@ import (
 )
 
 // Messages is one page of all nodes' messages, newest first. Nodes that fail are named in it and keep their place, so
-// that a later page has what this one lacks.
-func (f *Fanout) Messages(ctx context.Context, q fleet.Query, after string) (*List, error) {
+// that a later page has what this one lacks. Those in except keep theirs without being asked or named.
+func (f *Fanout) Messages(ctx context.Context, q fleet.Query, after string, except ...string) (*List, error) {
 	if err := q.Validate(); err != nil {
 		return nil, err
 	}
@@ -30,7 +30,9 @@ func (f *Fanout) Messages(ctx context.Context, q fleet.Query, after string) (*Li
 		}
 		peers = []peer{one}
 	}
+	peers = slices.DeleteFunc(peers, func(p peer) bool { return slices.Contains(except, p.Name) })
 	m := newMerge(f, q, from, peers)
+	m.except = except
 	m.run(ctx)
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -44,6 +46,7 @@ type merge struct {
 	query   fleet.Query
 	want    int // messages a page
 	from    *cursor
+	except  []string // nodes that are left out
 	sources []*source
 	page    []fleet.Message
 	last    place // of the page
@@ -198,7 +201,9 @@ func (m *merge) carryOver(next *cursor) (gone []Answer) {
 	for name, at := range m.from.nodes {
 		if _, there := next.nodes[name]; !there {
 			next.nodes[name] = at
-			gone = append(gone, Answer{Node: name, Error: "is no longer a member of the fleet"})
+			if !slices.Contains(m.except, name) {
+				gone = append(gone, Answer{Node: name, Error: "is no longer a member of the fleet"})
+			}
 		}
 	}
 	slices.SortFunc(gone, func(a, b Answer) int { return strings.Compare(a.Node, b.Node) })

@@ -185,6 +185,9 @@ func compareType(t *testing.T, where string, of reflect.Type, s *schema) {
 	for i := range of.NumField() {
 		field := of.Field(i)
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "-" {
+			continue
+		}
 		fields[name] = true
 		property := s.Properties[name]
 		if property == nil || property.Text == "" {

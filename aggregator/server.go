@@ -75,6 +75,7 @@ type Server struct {
 	sessions  *sessions
 	throttle  *throttle
 	strangers *limiters // of what the audit log says of them
+	open      openStreams
 	auditLog  *auditLog
 	metrics   *metrics
 	pages     *pages

@@ -85,11 +85,12 @@ func TestErrors(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "retry: 3000\n\n: still here\n\nevent: change\ndata: {\"message\":\ndata: {\"queue_id\":\"A\"}}\n\nevent: change\r\ndata:{\"message\":{\"queue_id\":\"B\"}}\r\n\r\n")
+		fmt.Fprint(w, "retry: 3000\n\n: still here\n\nevent: change\ndata: {\"message\":\ndata: {\"queue_id\":\"A\"}}\n\nevent: later\ndata: [1]\n\n"+
+			"event: gap\ndata: {\"node\":\"a\"}\n\nevent: change\r\ndata:{\"message\":{\"queue_id\":\"B\"}}\r\n\r\n")
 	})
 	var got []string
-	err := client.Events(t.Context(), fleet.Query{}, func(c *fleet.Change) { got = append(got, c.Message.QueueID) })
-	if !errors.Is(err, io.ErrUnexpectedEOF) || strings.Join(got, " ") != "A B" {
+	err := client.Events(t.Context(), fleet.Query{}, func(c *fleet.Change) { got = append(got, c.Message.QueueID+c.Gap) })
+	if !errors.Is(err, io.ErrUnexpectedEOF) || strings.Join(got, " ") != "A a B" {
 		t.Errorf("%v, %v", got, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -97,7 +98,7 @@ func TestEvents(t *testing.T) {
 	if err := client.Events(ctx, fleet.Query{}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
 	}
-	broken := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "data: {\n\n") })
+	broken := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "event: change\ndata: {\n\n") })
 	if err := broken.Events(t.Context(), fleet.Query{}, nil); err == nil || !strings.Contains(err.Error(), "read an event") {
 		t.Errorf("broken event: %v", err)
 	}

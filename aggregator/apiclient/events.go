@@ -9,6 +9,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/postfleet/postfleet/aggregator"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -18,7 +19,8 @@ const silence = 45 * time.Second
 // maxEvent bounds one event, in bytes.
 const maxEvent = 16 << 20
 
-// Events calls each for every change that matches q from now on. It returns when ctx ends, or with what broke the stream.
+// Events calls each for every change that matches q from now on, and for every gap. Events of other names are those of a
+// newer aggregator. It returns when ctx ends, or with what broke the stream.
 func (c *Client) Events(ctx context.Context, q fleet.Query, each func(*fleet.Change)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -31,20 +33,25 @@ func (c *Client) Events(ctx context.Context, q fleet.Query, each func(*fleet.Cha
 	defer quiet.Stop()
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, maxEvent)
+	var name string
 	var data []byte
 	for lines.Scan() {
 		quiet.Reset(silence)
 		line := lines.Bytes()
 		switch {
+		case bytes.HasPrefix(line, []byte("event:")):
+			name = string(bytes.TrimPrefix(line[len("event:"):], []byte(" ")))
 		case bytes.HasPrefix(line, []byte("data:")):
 			data = append(data, bytes.TrimPrefix(line[len("data:"):], []byte(" "))...)
 		case len(line) == 0 && len(data) > 0:
-			var change fleet.Change
-			if err := json.Unmarshal(data, &change); err != nil {
+			change, err := readEvent(name, data)
+			if err != nil {
 				return fmt.Errorf("read an event of %s: %w", c.base.Host, err)
 			}
-			each(&change)
-			data = data[:0]
+			if change != nil {
+				each(change)
+			}
+			name, data = "", data[:0]
 		}
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -54,4 +61,19 @@ func (c *Client) Events(ctx context.Context, q fleet.Query, each func(*fleet.Cha
 		return fmt.Errorf("events of %s: %w", c.base.Host, err)
 	}
 	return fmt.Errorf("events of %s: %w", c.base.Host, io.ErrUnexpectedEOF)
+}
+
+// readEvent is nil for an event of another name.
+func readEvent(name string, data []byte) (*fleet.Change, error) {
+	var change fleet.Change
+	switch name {
+	case "change":
+		return &change, json.Unmarshal(data, &change)
+	case "gap":
+		var gap aggregator.Gap
+		err := json.Unmarshal(data, &gap)
+		change.Gap = gap.Node
+		return &change, err
+	}
+	return nil, nil
 }

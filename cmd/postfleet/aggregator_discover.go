@@ -158,7 +158,7 @@ func (u unreachable) Stats(context.Context, fleet.StatsQuery) (*fleet.Stats, err
 	return nil, u.reason
 }
 
-func (u unreachable) Events(context.Context, func(fleet.Change)) error { return u.reason }
+func (u unreachable) Events(context.Context, func(), func(fleet.Change)) error { return u.reason }
 
 // logFields names the sources for the log line at the start.
 func (s *aggregatorService) logFields() []zap.Field {

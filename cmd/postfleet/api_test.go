@@ -29,7 +29,7 @@ type oneMessage struct {
 	queries []fleet.Query
 }
 
-func (f *oneMessage) Messages(_ context.Context, q fleet.Query, _ string) (*aggregator.List, error) {
+func (f *oneMessage) Messages(_ context.Context, q fleet.Query, _ string, _ ...string) (*aggregator.List, error) {
 	f.mu.Lock()
 	f.queries = append(f.queries, q)
 	f.mu.Unlock()
@@ -51,7 +51,8 @@ func (f *oneMessage) Subscribe(_ context.Context, q fleet.Query) <-chan fleet.Ch
 	f.mu.Lock()
 	f.queries = append(f.queries, q)
 	f.mu.Unlock()
-	changes := make(chan fleet.Change, 1)
+	changes := make(chan fleet.Change, 2)
+	changes <- fleet.Change{Gap: "b\x1b[2J"}
 	changes <- fleet.Change{Message: f.message}
 	return changes
 }
@@ -178,7 +179,8 @@ func TestTail(t *testing.T) {
 	root := newRoot()
 	root.SetArgs([]string{"tail", "--status", "bounced", "--sender", "@example.org"})
 	root.SetOut(out)
-	root.SetErr(io.Discard)
+	var problems strings.Builder
+	root.SetErr(&problems)
 	done := make(chan error, 1)
 	go func() { done <- root.ExecuteContext(ctx) }()
 	line, err := bufio.NewReader(reader).ReadString('\n')
@@ -194,6 +196,9 @@ func TestTail(t *testing.T) {
 	stop()
 	if err := <-done; err != nil {
 		t.Errorf("stopped with %v", err)
+	}
+	if want := `postfleet: changes of node b\x1b[2J were missed`; !strings.Contains(problems.String(), want) {
+		t.Errorf("the gap is not named: %q", problems.String())
 	}
 }
 

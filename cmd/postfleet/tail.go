@@ -44,7 +44,8 @@ func newTail() *cobra.Command {
 		Short: "Show messages as they change, live, of the whole fleet",
 		Long: `Show messages as they change, live, of the whole fleet. Every change of a message is one line, until you stop it.
 
-A connection that breaks is made again; what happened in between is not shown.`,
+A connection that breaks is made again; what happened in between is not shown. Nodes whose changes were missed are named
+on standard error.`,
 		Example: "  postfleet tail --status deferred --domain example.com",
 		Args:    exactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -86,6 +87,10 @@ func tail(cmd *cobra.Command, api *apiFlags, q fleet.Query, asJSON bool) error {
 	var unprinted error
 	screen := newScreen(cmd.OutOrStdout(), os.Getenv)
 	show := func(change *fleet.Change) {
+		if change.Gap != "" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "postfleet: changes of node %s were missed\n", visible(change.Gap))
+			return
+		}
 		if asJSON {
 			unprinted = json.NewEncoder(cmd.OutOrStdout()).Encode(change.Message)
 		} else {

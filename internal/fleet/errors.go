@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Code says what kind of failure an [Error] is. One place maps codes to HTTP: nodeapi.
+// Code says what kind of failure an [Error] is. One place maps codes to HTTP: httperr.
 type Code string
 
 // The codes.
@@ -16,6 +16,7 @@ const (
 	CodeForbidden    Code = "forbidden"     // not with this role or identity
 	CodeUnavailable  Code = "unavailable"   // a node is away, or recording is paused
 	CodeUnsupported  Code = "not_supported" // the node's version can't do this
+	CodeTooMany      Code = "too_many"      // of something that the asker may have so many of at a time
 	CodeInternal     Code = "internal"
 )
 

@@ -94,7 +94,9 @@ type Check struct {
 	Text string `json:"text"`
 }
 
-// Change is a live event: a message that began or changed.
+// Change is a live event: a message that began or changed. Within the aggregator it may be a gap instead: changes of the
+// node that it names were missed, and Message is empty.
 type Change struct {
 	Message Message `json:"message"`
+	Gap     string  `json:"-"`
 }

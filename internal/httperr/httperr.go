@@ -23,6 +23,7 @@ var statuses = map[fleet.Code]int{
 	fleet.CodeForbidden:    http.StatusForbidden,
 	fleet.CodeNotFound:     http.StatusNotFound,
 	fleet.CodeUnsupported:  http.StatusNotImplemented,
+	fleet.CodeTooMany:      http.StatusTooManyRequests,
 	fleet.CodeUnavailable:  http.StatusServiceUnavailable,
 	fleet.CodeInternal:     http.StatusInternalServerError,
 }

@@ -29,7 +29,7 @@ func TestEvents(t *testing.T) {
 		handler.EndStreams()
 	}()
 	var got []fleet.Change
-	err := client.Events(deadline(t), func(change fleet.Change) { got = append(got, change) })
+	err := client.Events(deadline(t), func() {}, func(change fleet.Change) { got = append(got, change) })
 	if err == nil || err.Error() != "node mx1 closed the connection" {
 		t.Errorf("ended with %v", err)
 	}
@@ -80,7 +80,7 @@ func TestEventsEnd(t *testing.T) {
 					o.Silence = 100 * time.Millisecond
 				}
 			})
-			err := client.Events(deadline(t), func(fleet.Change) { t.Error("an event came") })
+			err := client.Events(deadline(t), func() {}, func(fleet.Change) { t.Error("an event came") })
 			var shown *fleet.Error
 			if !errors.As(err, &shown) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("ended with %v, want %q", err, tc.want)
@@ -96,7 +96,7 @@ func (endless) Read(p []byte) (int, error) { return copy(p, strings.Repeat("x", 
 func TestEventsOfNewerNode(t *testing.T) {
 	_, client := serve(t, answering(200, "event: weather\ndata: rain\n\nretry: 5\ndata: stray\n\nevent: change\ndata: {\"message\":{\"node\":\"mx1\",\ndata: \"id\":\"9\"},\"new\":1}\n\n"))
 	var got []fleet.MessageID
-	_ = client.Events(deadline(t), func(change fleet.Change) { got = append(got, change.Message.ID) })
+	_ = client.Events(deadline(t), func() {}, func(change fleet.Change) { got = append(got, change.Message.ID) })
 	if diff := cmp.Diff([]fleet.MessageID{9}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -107,7 +107,7 @@ func TestListenerGoes(t *testing.T) {
 	_, client := serve(t, newTestHandler(t, Options{Store: store}))
 	ctx, cancel := context.WithCancel(deadline(t))
 	ended := make(chan error, 1)
-	go func() { ended <- client.Events(ctx, func(fleet.Change) {}) }()
+	go func() { ended <- client.Events(ctx, func() {}, func(fleet.Change) {}) }()
 	subscription := <-store.began
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -150,7 +150,7 @@ func TestStreamOutlivesTheWriteTimeout(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	seen := 0
-	_ = client.Events(deadline(t), func(fleet.Change) { seen++ })
+	_ = client.Events(deadline(t), func() {}, func(fleet.Change) { seen++ })
 	if seen != 1 || time.Since(began) < 4*timeout {
 		t.Errorf("%d changes within %s", seen, time.Since(began))
 	}

@@ -14,30 +14,31 @@ import (
 
 var errSilent = errors.New("nothing heard")
 
-// Events calls each for every change from now on, one at a time. It returns when ctx ends, with its error, or when the
+// Events calls opened when the node has begun to send, and each for every change from then on, one at a time. It returns when ctx ends, with its error, or when the
 // stream breaks: the node stopped, or nothing was heard from it for too long.
-func (c *Client) Events(ctx context.Context, each func(fleet.Change)) error {
+func (c *Client) Events(ctx context.Context, opened func(), each func(fleet.Change)) error {
 	listening, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	silence := time.AfterFunc(c.o.Silence, func() { stop(errSilent) })
 	defer silence.Stop()
 
 	asked := time.Now()
-	err := c.listen(listening, func() { silence.Reset(c.o.Silence) }, each)
+	err := c.listen(listening, opened, func() { silence.Reset(c.o.Silence) }, each)
 	if errors.Is(context.Cause(listening), errSilent) {
 		return fleet.Errorf(fleet.CodeUnavailable, "nothing heard from node %s for %s", c.o.Node, c.o.Silence)
 	}
 	return c.explain(ctx, asked, err)
 }
 
-// listen reads server-sent events: heard is called for every line, each for every change. Events of other names are
+// listen reads server-sent events: opened is called once before them, heard for every line, each for every change. Events of other names are
 // those of a newer node.
-func (c *Client) listen(ctx context.Context, heard func(), each func(fleet.Change)) error {
+func (c *Client) listen(ctx context.Context, opened, heard func(), each func(fleet.Change)) error {
 	response, err := c.open(ctx, routeEvents, nil)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
+	opened()
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, int(c.o.MaxAnswer))
 	var event string

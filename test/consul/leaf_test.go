@@ -105,7 +105,7 @@ func TestConnectCertificates(t *testing.T) {
 		listening, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
 		stream := newNodeClient(t, address, aggregator, mx1)
-		go func() { ended <- stream.Events(listening, func(fleet.Change) {}) }()
+		go func() { ended <- stream.Events(listening, func() {}, func(fleet.Change) {}) }()
 		rotate(t, asking(t, agent, ""))
 		calls := 0
 		eventually(t, 60*time.Second, func() error {

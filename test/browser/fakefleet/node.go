@@ -126,8 +126,8 @@ func (n *Node) Stats(_ context.Context, q fleet.StatsQuery) (*fleet.Stats, error
 	return count(n.messages, q), nil
 }
 
-// Events calls each for every change until ctx ends.
-func (n *Node) Events(ctx context.Context, each func(fleet.Change)) error {
+// Events calls opened, and each for every change until ctx ends.
+func (n *Node) Events(ctx context.Context, opened func(), each func(fleet.Change)) error {
 	n.mu.Lock()
 	if n.down != nil {
 		defer n.mu.Unlock()
@@ -140,6 +140,7 @@ func (n *Node) Events(ctx context.Context, each func(fleet.Change)) error {
 	changes := make(chan fleet.Change, 64)
 	n.listeners[changes] = true
 	n.mu.Unlock()
+	opened()
 	defer func() {
 		n.mu.Lock()
 		delete(n.listeners, changes)
