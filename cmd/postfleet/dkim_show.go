@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postfleet/postfleet/internal/dkim"
+)
+
+func newDKIMDNS() *cobra.Command {
+	var place keyPlace
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "dns [DOMAIN…]",
+		Short: "Print the DNS records of this node's keys",
+		Long: `Print the DNS records of this node's keys as lines of a zone file. A long text is cut into strings of at most 255
+bytes, which DNS puts together again.`,
+		Example: "  postfleet dkim dns example.com >>db.example.com\n  postfleet dkim dns --json",
+		RunE: func(cmd *cobra.Command, domains []string) error {
+			template, err := place.find(cmd)
+			if err != nil {
+				return err
+			}
+			_, keys, err := place.keys(template, domains)
+			if err != nil {
+				return err
+			}
+			return printRecords(cmd.OutOrStdout(), keys, asJSON)
+		},
+	}
+	place.flags(cmd)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// keyRecord is the JSON of a key and its record.
+type keyRecord struct {
+	Domain    string `json:"domain"`
+	Selector  string `json:"selector"`
+	Algorithm string `json:"algorithm"`
+	Bits      int    `json:"bits,omitempty"`
+	File      string `json:"file"`
+	Signing   *bool  `json:"signing,omitempty"`
+	Name      string `json:"name"`
+	Text      string `json:"text"`
+}
+
+func recordOf(k *dkim.Key) keyRecord {
+	return keyRecord{Domain: k.Domain, Selector: k.Selector, Algorithm: k.Algorithm(), Bits: k.Bits(), File: k.Path,
+		Name: k.RecordName(), Text: k.Record()}
+}
+
+func printRecords(out io.Writer, keys []*dkim.Key, asJSON bool) error {
+	if asJSON {
+		records := make([]keyRecord, len(keys))
+		for i, key := range keys {
+			records[i] = recordOf(key)
+		}
+		return json.NewEncoder(out).Encode(records)
+	}
+	for _, key := range keys {
+		if _, err := fmt.Fprintf(out, "; %s\n%s\n", key.Path, key.ZoneRecord()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newDKIMList() *cobra.Command {
+	var place keyPlace
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "list [DOMAIN…]",
+		Short:   "List this node's keys and which of them sign",
+		Example: "  postfleet dkim list\n  postfleet dkim list --keys-dir /etc/postfleet/keys --selector {node} --node mx1 example.com",
+		RunE: func(cmd *cobra.Command, domains []string) error {
+			template, err := place.find(cmd)
+			if err != nil {
+				return err
+			}
+			ring, keys, err := place.keys(template, domains)
+			if err != nil {
+				return err
+			}
+			return listKeys(cmd.OutOrStdout(), ring, keys, time.Now(), asJSON)
+		},
+	}
+	place.flags(cmd)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func listKeys(out io.Writer, ring *dkim.Keyring, keys []*dkim.Key, now time.Time, asJSON bool) error {
+	signing := func(k *dkim.Key) bool { return slices.Contains(ring.Signing(k.Domain, now), k) }
+	if asJSON {
+		records := make([]keyRecord, len(keys))
+		for i, key := range keys {
+			records[i] = recordOf(key)
+			is := signing(key)
+			records[i].Signing = &is
+		}
+		return json.NewEncoder(out).Encode(records)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "DOMAIN\tSELECTOR\tALGORITHM\tBITS\tSIGNS\tFILE")
+	for _, key := range keys {
+		bits, signs := "-", "no"
+		if key.Bits() > 0 {
+			bits = fmt.Sprint(key.Bits())
+		}
+		if signing(key) {
+			signs = "yes"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", key.Domain, key.Selector, key.Algorithm(), bits, signs, key.Path)
+	}
+	return table.Flush()
+}
