@@ -64,7 +64,11 @@ func bindUnix(l Listen) (net.Listener, error) {
 	_ = os.Remove(temporary)
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
 	if err != nil {
-		return nil, err
+		var bind *net.OpError
+		if errors.As(err, &bind) {
+			err = bind.Err // without the other name
+		}
+		return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
 	}
 	listener.SetUnlinkOnClose(false)
 	if gid >= 0 {
