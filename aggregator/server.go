@@ -191,6 +191,9 @@ func (s *Server) MetricsAddr() net.Addr {
 	return s.metricsListener.Addr()
 }
 
+// CertificateExpires is when the certificate that browsers see ends; zero without TLS.
+func (s *Server) CertificateExpires() time.Time { return s.cert.expires() }
+
 // Start serves until Shutdown. It returns at once; what ends the serving otherwise goes to the log and to failed.
 func (s *Server) Start(failed func(error)) {
 	listener := s.listener

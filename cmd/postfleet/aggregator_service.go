@@ -85,6 +85,7 @@ func newAggregatorService(c *config.Aggregator, o aggregatorOptions) (_ *aggrega
 		return nil, err
 	}
 	s.stops = append(s.stops, s.server.Shutdown)
+	s.registerExpiry(tls.Source)
 	s.register(o.hostname)
 	return s, nil
 }

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/postfleet/postfleet/consul"
 	"github.com/postfleet/postfleet/internal/config"
+	"github.com/postfleet/postfleet/internal/fleet"
 	"github.com/postfleet/postfleet/internal/pki"
 )
 
@@ -46,6 +48,36 @@ func fileCredentials(c *config.API, name string, o *Options) (pki.Options, error
 		return pki.Options{}, &ConfigError{fmt.Errorf("node API: %w", err)}
 	}
 	return pki.Options{Source: files, Scheme: pki.FleetScheme, Now: o.Now}, nil
+}
+
+// How long a certificate of the node API must still be good. Somebody has to replace files; Consul renews its own, of 72 h,
+// when a good part of them is left.
+const (
+	filesLeft  = 14 * 24 * time.Hour
+	consulLeft = 6 * time.Hour
+)
+
+// certificateCheck tells whether somebody should see to the certificate.
+func certificateCheck(source pki.Source, renewedByConsul bool, now time.Time) fleet.Check {
+	check := fleet.Check{Name: checkCert}
+	cert, _, err := source.Credentials()
+	if err != nil {
+		check.Text = err.Error()
+		return check
+	}
+	until, least := cert.Leaf.NotAfter, filesLeft
+	if renewedByConsul {
+		least = consulLeft
+	}
+	switch at := until.UTC().Format(time.RFC3339); {
+	case !now.Before(until):
+		check.Text = "expired at " + at + ": the aggregator can't ask this node"
+	case until.Sub(now) < least:
+		check.Text = "expires at " + at + " and was not renewed"
+	default:
+		check.OK, check.Text = true, "good until "+at
+	}
+	return check
 }
 
 // connectLeaf is the node's certificate from Consul's Connect CA.

@@ -42,11 +42,11 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	var err error
-	if s.ca, err = pki.Init(s.path("pki"), "test", time.Now(), time.Hour); err != nil {
+	if s.ca, err = pki.Init(s.path("pki"), "test", time.Now(), 100*24*time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []pki.Identity{{Role: pki.Node, Name: "n1"}, {Role: pki.Aggregator, Name: "a1"}} {
-		if _, err := s.ca.Issue(pki.Request{Identity: id, Valid: time.Hour}, time.Now(), ""); err != nil {
+		if _, err := s.ca.Issue(pki.Request{Identity: id, Valid: 90 * 24 * time.Hour}, time.Now(), ""); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,6 +15,7 @@ const (
 	checkRecording = "recording"
 	checkLog       = "log"
 	checkKeys      = "keys"
+	checkCert      = "certificate"
 )
 
 // mailHealth tells whether this node can take mail. Consul's agent, a balancer and the nodes page ask it often, so an

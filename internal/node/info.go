@@ -82,7 +82,11 @@ func (n *Node) otherChecks(info *fleet.NodeInfo) []fleet.Check {
 	if !keys.OK {
 		keys.Text = "no DKIM key is in use: nothing is signed"
 	}
-	return []fleet.Check{recording, log, keys}
+	checks := []fleet.Check{recording, log, keys}
+	if n.certificates != nil {
+		checks = append(checks, certificateCheck(n.certificates, n.leaf != nil, info.Now))
+	}
+	return checks
 }
 
 // milterCheck is the milter's part of the mail health.
