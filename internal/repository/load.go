@@ -37,7 +37,7 @@ func (w *writer) loadSegment(s *segment, newest bool) error {
 		err = soundness(store)
 	}
 	if err == nil {
-		err = loadPseudonymous(s, store)
+		err = w.r.loadPseudonymous(s, store)
 	}
 	if err == nil && s.kind == messageKind {
 		err = w.loadMessages(s, store)

@@ -47,8 +47,9 @@ func (r *Repository) rewrite(ctx context.Context, c *chain, s *segment) error {
 		if !r.writer.ready() {
 			return r.state.err()
 		}
+		err := r.writer.index()
 		changes = s.changes
-		return r.writer.index()
+		return err
 	})
 	if err != nil {
 		return err
@@ -216,12 +217,21 @@ func removeAll(path string) error {
 	return errors.Join(errs...)
 }
 
-// loadPseudonymous notes that a file has been rewritten.
-func loadPseudonymous(s *segment, store *store) error {
-	return store.each(func(*sql.Rows) error {
+// loadPseudonymous notes that a file has been rewritten. Then the key is needed whether or not more files will be: for
+// events that come late, and for searches.
+func (r *Repository) loadPseudonymous(s *segment, store *store) error {
+	err := store.each(func(*sql.Rows) error {
 		s.pseudonymous.Store(true)
 		return nil
 	}, "SELECT 1 FROM meta WHERE name = 'pseudonymous'")
+	if err != nil || !s.pseudonymous.Load() || r.pseudonyms.Load() != nil {
+		return err
+	}
+	p, err := loadPseudonyms(r.opts.Dir)
+	if err == nil {
+		r.pseudonyms.Store(p)
+	}
+	return err
 }
 
 // translated is the query as a segment must be asked.
