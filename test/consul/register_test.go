@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/postfleet/postfleet/consul"
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -63,6 +67,36 @@ func TestRegistration(t *testing.T) {
 			t.Errorf("left: %v, %v", services, err)
 		}
 	})
+}
+
+// A registration that stands is left alone: each one would be written by the servers, and wake every watcher.
+func TestRegistrationStands(t *testing.T) {
+	t.Parallel()
+	agent := startAgent(t, lab.ForTest(t), lab.ConsulOptions{Name: "n1"})
+	registry := prometheus.NewRegistry()
+	client, health := newClient(t, agent, func(o *consul.Options) { o.Registerer = registry }), newHealth(t)
+	var looks atomic.Int32
+	registrar := consul.NewRegistrar(consul.RegistrarOptions{Client: client, Every: 100 * time.Millisecond, CheckEvery: time.Second,
+		Services: func() []consul.Service {
+			looks.Add(1)
+			return health.services("mx1", "192.0.2.1")
+		}})
+	run(t, registrar.Run)
+	eventually(t, 20*time.Second, fit(asking(t, agent, ""), nodeService, 1))
+	health.mail.Store(false) // the state of a check changes, and the registration doesn't
+	seen := looks.Load()
+	eventually(t, 20*time.Second, func() error {
+		if n := looks.Load() - seen; n < 30 {
+			return fmt.Errorf("%d looks at the registration", n)
+		}
+		return nil
+	})
+	const metric = "postfleet_consul_registrations_total"
+	want := strings.NewReader("# HELP " + metric + " Registrations of a service with the agent: at start, after a change, and when the agent had lost it.\n" +
+		"# TYPE " + metric + " counter\n" + metric + " 2\n")
+	if err := testutil.GatherAndCompare(registry, want, metric); err != nil {
+		t.Errorf("of two services: %v", err)
+	}
 }
 
 // Three nodes on one agent, as in the demo: Consul's DNS balances over those whose mail check holds.
