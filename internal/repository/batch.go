@@ -137,6 +137,9 @@ func (w *writer) begin(b *batch, g *group, e *fleet.Event) (*hot, error) {
 	w.r.metrics.messages.Inc()
 	h := &hot{message: m, segment: s, key: g.key}
 	w.hot.add(g, h)
+	if e.QueueID == "" {
+		w.hot.trim(g)
+	}
 	return h, w.awaited(b, h)
 }
 

@@ -181,6 +181,22 @@ func TestLinksBothWays(t *testing.T) {
 	}
 }
 
+func TestLinkOutlivesARestart(t *testing.T) {
+	dir := memoryDir(t)
+	r := open(t, in(dir))
+	record(t, r, &fleet.Event{Time: noon, QueueID: "OLD", Body: &fleet.Cleaned{MessageID: "1@example.org"}},
+		&fleet.Event{Time: noon, QueueID: "OLD", Body: &fleet.Linked{Kind: fleet.LinkRequeued, QueueID: "NEW"}})
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, in(dir))
+	record(t, r, &fleet.Event{Time: noon.Add(time.Second), QueueID: "NEW", Body: &fleet.Cleaned{MessageID: "1@example.org"}})
+	before, after := one(t, r, fleet.Query{QueueID: "OLD"}), one(t, r, fleet.Query{QueueID: "NEW"})
+	if before.Links[0].ID != after.ID || len(after.Links) != 1 || after.Links[0].ID != before.ID {
+		t.Errorf("links %+v and %+v", before.Links, after.Links)
+	}
+}
+
 // TestThousandsOfRecipients delivers one message to 10,000 recipients, a commit for every hundred.
 func TestThousandsOfRecipients(t *testing.T) {
 	const total = 10_000

@@ -109,7 +109,9 @@ const groupLimit = 64
 func (c *hotMessages) trim(g *group) {
 	for len(g.members) > groupLimit && !g.members[0].dirty && !g.members[0].fresh {
 		h := g.members[0]
-		g.since = h.message.FirstSeen.Add(time.Microsecond)
+		if after := h.message.FirstSeen.Add(time.Microsecond); after.After(g.since) {
+			g.since = after
+		}
 		g.members = g.members[1:]
 		delete(c.byID, h.message.ID)
 		c.bytes -= h.size

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"database/sql"
 	"time"
 
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -59,6 +60,31 @@ func (w *writer) link(b *batch, h *hot, e *fleet.Event, body *fleet.Linked) erro
 		w.links[key] = append(w.links[key], openLink{from: h.message.ID, key: h.key, kind: body.Kind, at: e.Time})
 	}
 	return nil
+}
+
+// recentLinks is how many of the newest messages are looked at for open links at start: the other end of a link is at the
+// most moments away.
+const recentLinks = 200
+
+// loadLinks finds the links that were waited for when the process ended.
+func (w *writer) loadLinks(s *segment, store *store) error {
+	return store.each(func(rows *sql.Rows) error {
+		var doc []byte
+		if err := rows.Scan(&doc); err != nil {
+			return err
+		}
+		h := w.loadHot(store, s, doc)
+		if h == nil {
+			return nil
+		}
+		for _, link := range h.message.Links {
+			if link.ID == 0 && reverse(link.Kind) != "" {
+				key := queueKey(link.QueueID)
+				w.links[key] = append(w.links[key], openLink{from: h.message.ID, key: h.key, kind: link.Kind, at: h.message.LastChange})
+			}
+		}
+		return nil
+	}, "SELECT doc FROM message ORDER BY id DESC LIMIT ?", recentLinks)
 }
 
 // join fills in the ids at both ends.

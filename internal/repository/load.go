@@ -41,6 +41,9 @@ func (w *writer) loadSegment(s *segment, newest bool) error {
 	}
 	if err == nil && s.kind == messageKind {
 		err = w.loadMessages(s, store)
+		if err == nil && newest {
+			err = w.loadLinks(s, store)
+		}
 	}
 	if err == nil && !newest {
 		err = s.shut()

@@ -24,8 +24,8 @@ func bootID() string {
 	return strings.TrimSpace(string(text))
 }
 
-// writePositions stores positions inside a transaction on s.
-func (w *writer) writePositions(store *store, s *segment, positions []Position) error {
+// writePositions stores positions inside a transaction.
+func (w *writer) writePositions(store *store, positions []Position) error {
 	for _, at := range positions {
 		w.sequence++
 		var syncedCursor, syncedState any

@@ -157,7 +157,7 @@ type source struct {
 func openSearch(ctx context.Context, tx *sql.Tx, p *plan) (*search, error) {
 	var s search
 	for _, part := range p.parts() {
-		rows, err := tx.QueryContext(ctx, part.query, part.args...)
+		rows, err := tx.QueryContext(ctx, part.query, part.args...) //nolint:rowserrcheck // source.advance asks
 		if err != nil {
 			s.close()
 			return nil, err

@@ -24,6 +24,9 @@ var (
 	someAddrs    = []string{"", "192.0.2.1", "2001:db8::1", "198.51.100.20"}
 	someQueueIDs = []string{"", "4FABCD", "4fabcd", "3xQ9zT0kZzz1", "AAAA11"}
 	someStatuses = []string{"sent", "deferred", "bounced", "expired"}
+	someTLS      = []string{"", "Trusted TLSv1.3 with cipher TLS_AES_256_GCM_SHA384"}
+	someReplies  = []string{"", "550 5.1.1 no such user", "host mx.example.org[192.0.2.1] said: 550 5.1.1 <a@b.example>: No such user",
+		"451 4.7.1 Greylisted", "552 5.2.2 bo\xffx \x00full"}
 )
 
 func drawMessageEvents(t *rapid.T, n int) []*fleet.Event {
@@ -52,7 +55,8 @@ func drawMessageEvents(t *rapid.T, n int) []*fleet.Event {
 		}
 		events = append(events, event(fmt.Sprint("attempt", i), time.Second, &fleet.Attempted{Recipient: to, OrigTo: pick("orig to", someAddresses),
 			Attempt: fleet.Attempt{ID: fleet.NewEventID([]byte{byte(n), byte(i)}), Time: at, Status: pick("status", someStatuses), Daemon: "smtp",
-				Delay: 2, RelayHost: pick("relay", someHosts), RelayAddr: pick("relay address", someAddrs), Reply: "550 5.1.1 no such user"}}))
+				Delay: 2, RelayHost: pick("relay", someHosts), RelayAddr: pick("relay address", someAddrs),
+				TLS: pick("tls", someTLS), Reply: pick("reply", someReplies)}}))
 	}
 	switch rapid.IntRange(0, 4).Draw(t, "end") {
 	case 0:
@@ -71,7 +75,7 @@ func drawQuery(t *rapid.T) fleet.Query {
 		Limit: rapid.IntRange(1, 7).Draw(t, "limit"),
 	}
 	for range rapid.IntRange(1, 2).Draw(t, "filters") {
-		switch rapid.IntRange(0, 10).Draw(t, "filter") {
+		switch rapid.IntRange(0, 12).Draw(t, "filter") {
 		case 0:
 			q.Sender = pick("sender", addresses...)
 		case 1:
@@ -94,6 +98,10 @@ func drawQuery(t *rapid.T) fleet.Query {
 			q.Relay = pick("relay", "mx.EXAMPLE.org", "relay.example.com", "198.51.100.20", "none")
 		case 10:
 			q.Signed = pick("signed", "yes", "no", "mx.example.org", "relay.EXAMPLE.com", "Yes")
+		case 11:
+			q.TLS = pick("with tls", fleet.TLSYes, fleet.TLSNo)
+		case 12:
+			q.Reason = pick("reason", "no such user", "No such user", "Greylisted", "box full", "full")
 		}
 	}
 	if rapid.Bool().Draw(t, "since") {
@@ -212,6 +220,8 @@ func TestEveryFilterHasAnIndex(t *testing.T) {
 		"status":              {fleet.Query{Status: fleet.StatusBounced}, "SCAN t VIRTUAL TABLE INDEX"},
 		"status in queue":     {fleet.Query{Status: fleet.StatusDeferred}, "SEARCH w USING INTEGER PRIMARY KEY"},
 		"relay":               {fleet.Query{Relay: "198.51.100.9"}, "SCAN t VIRTUAL TABLE INDEX"},
+		"tls":                 {fleet.Query{TLS: fleet.TLSNo}, "SCAN t VIRTUAL TABLE INDEX"},
+		"reason":              {fleet.Query{Reason: "No such user"}, "SCAN t VIRTUAL TABLE INDEX"},
 		"signed":              {fleet.Query{Signed: "example.org"}, "SCAN t VIRTUAL TABLE INDEX"},
 	}
 	for name, test := range tests {

@@ -55,7 +55,7 @@ func (r *Repository) rewrite(ctx context.Context, c *chain, s *segment) error {
 		return err
 	}
 	path := s.path + rewriting
-	defer removeAll(path)
+	defer func() { _ = removeAll(path) }() // of a failure; the next start would remove it, too
 	if err := removeAll(path); err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func (w *writer) saveMessages(s *segment, messages []*hot, positions []Position)
 				written = append(written, h)
 			}
 		}
-		return w.writePositions(store, s, positions)
+		return w.writePositions(store, positions)
 	})
 	if err != nil {
 		return nil, err

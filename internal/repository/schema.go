@@ -33,6 +33,9 @@ var messageKind = &kind{name: "messages", cache: 2048, migrations: []string{
 	`CREATE TABLE fact (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 	CREATE TABLE hour (hour INTEGER PRIMARY KEY, body BLOB NOT NULL);
 	INSERT OR IGNORE INTO fresh SELECT id FROM message;`,
+	// 3: Messages are found by TLS and by the reason for a refusal, and what goes through a socket on the node is no delivery
+	// in clear any more. Every message is marked fresh, so that the indexer adds the tokens and makes the figures anew.
+	`INSERT OR IGNORE INTO fresh SELECT id FROM message;`,
 }}
 
 var transcriptKind = &kind{name: "transcripts", cache: 512, migrations: []string{

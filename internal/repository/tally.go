@@ -48,19 +48,16 @@ func (t *tally) addRecipient(r *fleet.Recipient) {
 			d.Bounced++
 		}
 	}
-	switch {
-	case r.Status == fleet.StatusDelivered && len(r.Attempts) > 0:
-		last := &r.Attempts[len(r.Attempts)-1]
-		t.delay.Observe(last.Delay, 1)
-		switch {
-		case last.RelayHost == "":
-		case last.TLS != "":
-			t.encrypted++
-		default:
-			t.clear++
-		}
-	case r.Reply != "" && (r.Status.Failed() || r.Status == fleet.StatusRejected || r.Status == fleet.StatusDeferred):
-		reason := fleet.RefusalReason(r.Reply)
+	if n := len(r.Attempts); n > 0 && r.Status == fleet.StatusDelivered {
+		t.delay.Observe(r.Attempts[n-1].Delay, 1)
+	}
+	switch r.SentTLS() {
+	case fleet.TLSYes:
+		t.encrypted++
+	case fleet.TLSNo:
+		t.clear++
+	}
+	if reason := r.Refusal(); reason != "" {
 		t.addRefusal(&fleet.Refusal{Reason: reason, Example: clipText(r.Reply, 300), Domain: r.Domain(), Count: 1})
 	}
 }

@@ -29,6 +29,8 @@ const (
 	tokStatus
 	tokView
 	tokSigned
+	tokTLS
+	tokReason
 )
 
 const (
@@ -140,6 +142,12 @@ func recipientTokens(t []token, r *fleet.Recipient) []token {
 	if !r.Status.InQueue() { // those are found through the table waiting
 		t = append(t, whole(tokStatus, string(r.Status)))
 	}
+	if tls := r.SentTLS(); tls != "" {
+		t = append(t, whole(tokTLS, tls))
+	}
+	if reason := r.Refusal(); reason != "" {
+		t = append(t, whole(tokReason, reason))
+	}
 	for i := range r.Attempts {
 		if a := &r.Attempts[i]; a.RelayHost != "" || a.RelayAddr != "" {
 			t = append(t, whole(tokRelay, a.RelayHost), whole(tokRelay, a.RelayAddr))
@@ -161,6 +169,7 @@ func queryTokens(q *fleet.Query) []token {
 	}{
 		{strings.TrimSuffix(q.Domain, "."), tokRecipientDomain}, {fleet.TrimAngle(q.MessageID), tokMessageID},
 		{strings.TrimPrefix(q.Client, "."), tokClient}, {q.User, tokUser}, {q.Relay, tokRelay}, {q.Signed, tokSigned},
+		{q.TLS, tokTLS}, {q.Reason, tokReason},
 	} {
 		if filter.text != "" {
 			t = append(t, whole(filter.what, filter.text))

@@ -36,7 +36,6 @@ type writer struct {
 	freshFrom time.Time                           // since when there are any
 	loaded    bool                                // every file has been looked at
 	recovered bool                                // memory agrees with the files
-	home      *segment                            // where the last position went
 	positions map[string]*position
 	sequence  int64 // of the last position
 	boot      string
