@@ -32,6 +32,8 @@ var tailFilters = [][2]string{
 	{"user", "authenticated user"},
 	{"status", "fate of a recipient, such as deferred"},
 	{"relay", "host name or IP address that an attempt went to"},
+	{"tls", "yes or no: delivered to another host with TLS, or in clear"},
+	{"reason", "why a recipient was refused, in the words of the overview"},
 	{"signed", "yes, no or a signing domain"},
 }
 

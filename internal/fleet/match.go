@@ -19,7 +19,7 @@ func (q *Query) Match(m *Message) bool {
 		q.Signed != "" && !m.signedAs(q.Signed):
 		return false
 	}
-	if q.Recipient == "" && q.Domain == "" && q.Status == "" && q.Relay == "" {
+	if q.Recipient == "" && q.Domain == "" && q.Status == "" && q.Relay == "" && q.TLS == "" && q.Reason == "" {
 		return true
 	}
 	for i := range m.Recipients {
@@ -38,6 +38,12 @@ func (q *Query) matchRecipient(r *Recipient) bool {
 		return false
 	}
 	if q.Status != "" && q.Status != r.Status {
+		return false
+	}
+	if q.TLS != "" && q.TLS != r.SentTLS() {
+		return false
+	}
+	if q.Reason != "" && q.Reason != r.Refusal() {
 		return false
 	}
 	if q.Relay == "" {

@@ -8,11 +8,12 @@ func TestMatch(t *testing.T) {
 		Client:     Client{Addr: "2001:db8::1", Name: "app.lan.example.org", AuthUser: "app"},
 		Signatures: []Signature{{Domain: "example.org"}},
 		Recipients: []Recipient{
-			{Address: "bob@one.example", OrigTo: "all@list.example", Status: StatusDelivered, Attempts: []Attempt{{RelayHost: "mx.one.example", RelayAddr: "192.0.2.9"}}},
-			{Address: "carol@two.example", Status: StatusBounced},
+			{Address: "bob@one.example", OrigTo: "all@list.example", Status: StatusDelivered, Attempts: []Attempt{{RelayHost: "mx.one.example", RelayAddr: "192.0.2.9", TLS: "Trusted TLSv1.3"}}},
+			{Address: "carol@two.example", Status: StatusBounced, Reply: "host mx[192.0.2.7] said: 550 5.1.1 User unknown"},
 		}}
 	waiting := &Message{ID: MessageIDAt(noon), QueueID: "4FABD", Recipients: []Recipient{{Address: "bob@one.example", Status: StatusDeferred}}}
 	aborted := &Message{ID: MessageIDAt(noon), Verdict: VerdictAborted, Recipients: []Recipient{{Address: "bob@one.example", Status: StatusUnknown}}}
+	refused := &Message{ID: MessageIDAt(noon), Verdict: VerdictRejected, Reply: "550 5.1.1 User unknown"}
 	tests := map[string]struct {
 		query   Query
 		message *Message
@@ -34,6 +35,18 @@ func TestMatch(t *testing.T) {
 		"domain and relay of two":          {Query{Domain: "two.example", Relay: "192.0.2.9"}, delivered, false},
 		"domain with a dot at the end":     {Query{Domain: "One.Example."}, delivered, true},
 		"relay by name":                    {Query{Relay: "MX.one.example"}, delivered, true},
+		"with TLS":                         {Query{TLS: TLSYes}, delivered, true},
+		"in clear":                         {Query{TLS: TLSNo}, delivered, false},
+		"neither, waiting":                 {Query{TLS: TLSNo}, waiting, false},
+		"TLS and domain of two":            {Query{TLS: TLSYes, Domain: "two.example"}, delivered, false},
+		"TLS and relay of one":             {Query{TLS: TLSYes, Relay: "mx.one.example"}, delivered, true},
+		"reason":                           {Query{Reason: "User unknown"}, delivered, true},
+		"reason in another case":           {Query{Reason: "user unknown"}, delivered, false},
+		"part of a reason":                 {Query{Reason: "User"}, delivered, false},
+		"reason and status of one":         {Query{Reason: "User unknown", Status: StatusBounced}, delivered, true},
+		"reason and recipient of two":      {Query{Reason: "User unknown", Recipient: "bob@one.example"}, delivered, false},
+		"reason and TLS of two":            {Query{Reason: "User unknown", TLS: TLSYes}, delivered, false},
+		"reason of a session":              {Query{Reason: "User unknown"}, refused, false},      // as Stats counts recipients
 		"words in any order":               {Query{Subject: "münchen GRÜSSE"}, delivered, false}, // ß is not ss
 		"words without case":               {Query{Subject: "MÜNCHEN grü"}, delivered, true},
 		"message id with brackets":         {Query{MessageID: "<1@EXAMPLE.org>"}, delivered, true},

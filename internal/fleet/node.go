@@ -39,6 +39,7 @@ const (
 	CapTranscripts = "transcripts"
 	CapEvents      = "events"
 	CapStats       = "stats"
+	CapOutcome     = "filter-tls-reason" // Query.TLS and Query.Reason, which an older node would ignore
 )
 
 // Selector is a DKIM key that the node signs with.

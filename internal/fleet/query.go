@@ -33,8 +33,8 @@ const (
 )
 
 // Query selects messages of one node, newest first. Zero fields select everything. All filters must hold; those about
-// recipients (Recipient, Domain, Status, Relay) must hold for one and the same recipient. Text comparison ignores
-// ASCII case, but for QueueID.
+// recipients (Recipient, Domain, Status, Relay, TLS, Reason) must hold for one and the same recipient. Text comparison
+// ignores ASCII case, but for QueueID and Reason.
 type Query struct {
 	View      View
 	Since     time.Time // first seen at or after
@@ -49,6 +49,8 @@ type Query struct {
 	User      string    // authenticated user, exactly
 	Status    Status    // of a recipient
 	Relay     string    // host name or IP address that an attempt went to, exactly
+	TLS       string    // "yes" or "no": delivered to another host with or without it, as Stats counts them
+	Reason    string    // why a recipient was refused, exactly as [RefusalReason] says it and Stats counts it
 	Signed    string    // "yes", "no" or a signing domain
 	Node      string    // a node's name, exactly: the aggregator asks that node alone
 	Before    MessageID // cursor: only ids below it
@@ -76,6 +78,8 @@ const (
 	paramUser      = "user"
 	paramStatus    = "status"
 	paramRelay     = "relay"
+	paramTLS       = "tls"
+	paramReason    = "reason"
 	paramSigned    = "signed"
 	paramNode      = "node"
 	paramBefore    = "before"
@@ -93,7 +97,7 @@ func (q *Query) texts() []struct {
 	}{
 		{paramSender, &q.Sender}, {paramRecipient, &q.Recipient}, {paramDomain, &q.Domain}, {paramSubject, &q.Subject},
 		{paramMessageID, &q.MessageID}, {paramQueueID, &q.QueueID}, {paramClient, &q.Client}, {paramUser, &q.User},
-		{paramRelay, &q.Relay}, {paramSigned, &q.Signed}, {paramNode, &q.Node},
+		{paramRelay, &q.Relay}, {paramTLS, &q.TLS}, {paramReason, &q.Reason}, {paramSigned, &q.Signed}, {paramNode, &q.Node},
 	}
 }
 
@@ -143,6 +147,9 @@ func (q *Query) Validate() error {
 	}
 	if q.Status != "" && !known(q.Status) {
 		return Invalid(paramStatus, "%q is not a status: expected one of %s", clip(string(q.Status), 40), joinStatuses())
+	}
+	if q.TLS != "" && q.TLS != TLSYes && q.TLS != TLSNo {
+		return Invalid(paramTLS, "%q is neither yes nor no", clip(q.TLS, 40))
 	}
 	for _, part := range []struct{ name, text string }{{paramSender, q.Sender}, {paramRecipient, q.Recipient}} {
 		if part.text != "" && part.text != NullSender && !strings.Contains(part.text, "@") && utf8.RuneCountInString(part.text) < MinWord {

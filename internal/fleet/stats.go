@@ -2,11 +2,8 @@ package fleet
 
 import (
 	"math"
-	"slices"
 	"sort"
-	"strings"
 	"time"
-	"unicode"
 )
 
 // StatsQuery asks for the figures of a time range, cut into equal steps.
@@ -27,7 +24,7 @@ type Stats struct {
 	Steps        []Step        `json:"steps"`
 	Total        Step          `json:"total"`
 	Delay        Histogram     `json:"delay"`     // of delivered recipients, in seconds
-	Encrypted    int           `json:"encrypted"` // delivered to another host with TLS
+	Encrypted    int           `json:"encrypted"` // delivered to another host with TLS; see [Recipient.SentTLS]
 	Clear        int           `json:"clear"`     // delivered to another host without
 	Destinations []Destination `json:"destinations"`
 	Refusals     []Refusal     `json:"refusals"`
@@ -77,30 +74,14 @@ type Destination struct {
 	Bounced   int    `json:"bounced"`
 }
 
-// Refusal is a reason for which mail was not taken, with digits and addresses left out so that like reasons meet.
+// Refusal is a reason for which mail was not taken, with digits and addresses left out so that like reasons meet; see
+// [Recipient.Refusal].
 type Refusal struct {
 	Reason  string `json:"reason"`
 	Example string `json:"example"` // one reply as it came
 	Domain  string `json:"domain"`  // a recipient domain it came from
 	Count   int    `json:"count"`
 }
-
-// RefusalReason is a reply without what differs from one message to the next: the host before "said:", and every word with
-// a digit or an @ in it (reply codes, addresses, queue ids). Replies with the same reason are counted together.
-func RefusalReason(reply string) string {
-	if _, said, found := strings.Cut(reply, " said: "); found {
-		reply = said
-	}
-	words := strings.FieldsFunc(reply, unicode.IsSpace)
-	words = slices.DeleteFunc(words, func(word string) bool { return strings.ContainsAny(word, "0123456789@") })
-	reason := strings.Trim(strings.Join(words, " "), " :;,.-")
-	if reason == "" {
-		return "no reason given"
-	}
-	return clip(reason, maxReason)
-}
-
-const maxReason = 160
 
 // TopEntries is how many destinations and refusals a node reports and a page shows.
 const TopEntries = 50

@@ -70,18 +70,3 @@ func TestStatsAddKeepsTheTop(t *testing.T) {
 		t.Errorf("%d destinations, the first %+v", len(s.Destinations), s.Destinations[0])
 	}
 }
-
-func TestRefusalReason(t *testing.T) {
-	tests := map[string]string{
-		"host mx.one.example[192.0.2.1] said: 550 5.1.1 <bob@one.example>: Recipient address rejected: User unknown (in reply to RCPT TO command)": "Recipient address rejected: User unknown (in reply to RCPT TO command)",
-		"550 5.1.1 <carol@one.example>: Recipient address rejected: User unknown (in reply to RCPT TO command)":                                    "Recipient address rejected: User unknown (in reply to RCPT TO command)",
-		"connect to mx.one.example[192.0.2.1]:25: Connection timed out":                                                                            "connect to Connection timed out",
-		"421": "no reason given",
-		"":    "no reason given",
-	}
-	for reply, want := range tests {
-		if got := RefusalReason(reply); got != want {
-			t.Errorf("%q: got %q, want %q", reply, got, want)
-		}
-	}
-}

@@ -2,6 +2,7 @@ package nodeapi
 
 import (
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +25,11 @@ func TestDocumented(t *testing.T) {
 		has(route)
 	}
 	query := fleet.Query{View: fleet.ViewAll, Since: noon, Until: noon.Add(time.Hour), Sender: "a", Recipient: "a", Domain: "a",
-		Subject: "a", MessageID: "a", QueueID: "a", Client: "a", User: "a", Status: fleet.StatusQueued, Relay: "a", Signed: "a", Node: "a",
+		Subject: "a", MessageID: "a", QueueID: "a", Client: "a", User: "a", Status: fleet.StatusQueued, Relay: "a", TLS: fleet.TLSYes, Reason: "a", Signed: "a", Node: "a",
 		Before: 1, Limit: 1}
+	if n := reflect.TypeFor[fleet.Query]().NumField(); len(query.Values()) != n {
+		t.Errorf("the test names %d of %d parameters", len(query.Values()), n)
+	}
 	for name := range query.Values() {
 		has(name)
 	}

@@ -204,18 +204,16 @@ func countRecipient(s *fleet.Stats, r *fleet.Recipient, domains map[string]*flee
 	case r.Status.Failed():
 		d.Bounced++
 	}
-	if len(r.Attempts) > 0 && r.Status == fleet.StatusDelivered {
-		last := &r.Attempts[len(r.Attempts)-1]
-		s.Delay.Observe(last.Delay, 1)
-		switch {
-		case last.TLS != "":
-			s.Encrypted++
-		case last.RelayHost != "":
-			s.Clear++
-		}
+	if n := len(r.Attempts); n > 0 && r.Status == fleet.StatusDelivered {
+		s.Delay.Observe(r.Attempts[n-1].Delay, 1)
 	}
-	if r.Status != fleet.StatusDelivered && r.Reply != "" {
-		reason := fleet.RefusalReason(r.Reply)
+	switch r.SentTLS() {
+	case fleet.TLSYes:
+		s.Encrypted++
+	case fleet.TLSNo:
+		s.Clear++
+	}
+	if reason := r.Refusal(); reason != "" {
 		if reasons[reason] == nil {
 			reasons[reason] = &fleet.Refusal{Reason: reason, Example: r.Reply, Domain: r.Domain()}
 		}
