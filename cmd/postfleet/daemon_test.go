@@ -30,9 +30,18 @@ func (s *fakeService) Start(failed func(error)) error {
 	return nil
 }
 
-func (s *fakeService) Reload() error { s.calls <- "reload"; return s.reload }
+// The answers are read before the call is told, after which a test may change them.
+func (s *fakeService) Reload() error {
+	err := s.reload
+	s.calls <- "reload"
+	return err
+}
 
-func (s *fakeService) Stop(context.Context) error { s.calls <- "stop"; return s.stop }
+func (s *fakeService) Stop(context.Context) error {
+	err := s.stop
+	s.calls <- "stop"
+	return err
+}
 
 // systemd listens where sd_notify(3) sends to.
 func systemd(t *testing.T) func() string {
