@@ -18,10 +18,10 @@ import (
 
 // fakeService notes what is asked of it.
 type fakeService struct {
-	calls  chan string
-	failed func(error)
-	reload error
-	stop   error
+	calls   chan string
+	failed  func(error)
+	reloads []error // answers of Reload, one a call
+	stop    error
 }
 
 func (s *fakeService) Start(failed func(error)) error {
@@ -30,18 +30,14 @@ func (s *fakeService) Start(failed func(error)) error {
 	return nil
 }
 
-// The answers are read before the call is told, after which a test may change them.
 func (s *fakeService) Reload() error {
-	err := s.reload
+	err := s.reloads[0]
+	s.reloads = s.reloads[1:]
 	s.calls <- "reload"
 	return err
 }
 
-func (s *fakeService) Stop(context.Context) error {
-	err := s.stop
-	s.calls <- "stop"
-	return err
-}
+func (s *fakeService) Stop(context.Context) error { s.calls <- "stop"; return s.stop }
 
 // systemd listens where sd_notify(3) sends to.
 func systemd(t *testing.T) func() string {
@@ -89,7 +85,7 @@ func signalSelf(t *testing.T, signal syscall.Signal) {
 func TestServe(t *testing.T) {
 	told := systemd(t)
 	core, logged := observer.New(zap.InfoLevel)
-	s := &fakeService{calls: make(chan string, 1), reload: errors.New("milter.yaml:1: nonsense")}
+	s := &fakeService{calls: make(chan string, 1), reloads: []error{errors.New("milter.yaml:1: nonsense"), nil}}
 	ended := make(chan error, 1)
 	go func() { ended <- serve(zap.New(core), s, time.Second) }()
 
@@ -99,7 +95,6 @@ func TestServe(t *testing.T) {
 	signalSelf(t, syscall.SIGHUP)
 	s.expect(t, "reload")
 	states = append(states, told(), told())
-	s.reload = nil
 	signalSelf(t, syscall.SIGHUP)
 	s.expect(t, "reload")
 	states = append(states, told(), told())
