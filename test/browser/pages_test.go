@@ -200,6 +200,33 @@ func TestRowsFollowTheirMessage(t *testing.T) {
 	p.noProblems()
 }
 
+// When a node comes back, whose changes nobody saw, the list is made anew; not under the eyes of who paused it.
+func TestListIsMadeAnewAfterAGap(t *testing.T) {
+	for _, paused := range []bool{false, true} {
+		p := open(t)
+		node := p.site.Nodes["mx2"]
+		node.SetDown(errors.New("connection refused"))
+		p.goTo("/messages")
+		p.until("the list is live", `document.querySelector("[data-live-state]").textContent === "live"`)
+		p.must(p.Run(`window.before = true`))
+		if paused {
+			p.must(p.Click("[data-live-toggle]"))
+		}
+		node.SetDown(nil)
+		p.site.Arrive("mx2", func(m *fleet.Message) { m.Subject = "from one that is back" })
+		if paused {
+			p.site.Arrive("mx1", func(m *fleet.Message) { m.Subject = "a row that waits" })
+			p.until("rows wait", `!document.querySelector("[data-live-new]").hidden`)
+			p.until("the page is the one that was paused", `window.before && document.querySelector("[data-live-state]").textContent === "paused"`)
+			p.until("the stream told of the gap", `document.getElementById("live").dataset.missed === "true"`)
+			p.must(p.Click("[data-live-toggle]"))
+		}
+		p.until("the page is another", `!window.before && document.readyState === "complete"`)
+		p.until("it has what was missed", `document.querySelector("#rows").textContent.includes("from one that is back")`)
+		p.noProblems()
+	}
+}
+
 func TestChartLeadsToMessages(t *testing.T) {
 	p := open(t)
 	p.goTo("/")

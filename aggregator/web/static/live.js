@@ -17,7 +17,7 @@
     live.source.addEventListener('error', state);
     live.source.addEventListener('row', (event) => row(event.data));
     live.source.addEventListener('gone', (event) => gone(event.data));
-    live.source.addEventListener('gap', () => { live.missed = true; renew(); });
+    live.source.addEventListener('gap', () => { live.missed = true; box.dataset.missed = 'true'; renew(); });
     state();
   }
   function state() {
