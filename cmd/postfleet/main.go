@@ -34,15 +34,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.Execute()
-	var usage usageError
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitDone
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "postfleet: %v\n", err)
-		return exitUsage
 	}
 	fmt.Fprintf(stderr, "postfleet: %v\n", err)
+	if errors.As(err, new(usageError)) {
+		return exitUsage
+	}
 	return exitFailed
 }
 
