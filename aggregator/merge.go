@@ -104,7 +104,12 @@ func (m *merge) fetch(ctx context.Context, size int, within time.Duration) {
 		q := m.query
 		q.Node, q.Limit, q.Before = "", size, s.next
 		all.Go(func() {
-			r := ask(ctx, m.fan, s.peer, "messages", within, func(ctx context.Context, n Node) (*fleet.Page, error) { return n.Messages(ctx, q) })
+			began := time.Now()
+			if s.err = m.fan.understands(ctx, s.peer, &q); s.err != nil {
+				s.took += time.Since(began)
+				return
+			}
+			r := ask(ctx, m.fan, s.peer, "messages", within-time.Since(began), func(ctx context.Context, n Node) (*fleet.Page, error) { return n.Messages(ctx, q) })
 			s.took += r.took
 			if s.err = r.err; s.err == nil {
 				s.err = s.accept(r.value)

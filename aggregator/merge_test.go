@@ -68,6 +68,43 @@ func TestFilteredByNode(t *testing.T) {
 	}
 }
 
+// A node of a version that would ignore a filter, or of which nobody knows, is named and not asked.
+func TestOlderNodeIsNotAskedWhatItWouldIgnore(t *testing.T) {
+	f := newFakeFleet("new", "old", "unknown")
+	for _, n := range f.nodes {
+		n.messages = []fleet.Message{
+			{ID: 2, Recipients: []fleet.Recipient{{Status: fleet.StatusBounced, Reply: "550 5.1.1 User unknown"}}},
+			{ID: 1, Recipients: []fleet.Recipient{{Status: fleet.StatusDelivered, Attempts: []fleet.Attempt{{RelayAddr: "192.0.2.1", TLS: "TLSv1.3"}}}}},
+		}
+	}
+	f.node("old").info.Capabilities = []string{fleet.CapMessages}
+	f.node("unknown").down = errDown
+	fan := newTestFanout(t, f)
+	for _, tc := range []struct {
+		query fleet.Query
+		want  string
+	}{{fleet.Query{TLS: fleet.TLSYes}, "new/1"}, {fleet.Query{Reason: "User unknown"}, "new/2"}} {
+		list, err := fan.Messages(t.Context(), tc.query, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{tc.want}, keys(list)); diff != "" {
+			t.Errorf("%+v: %s", tc.query, diff)
+		}
+		bad := list.Failed()
+		if len(bad) != 2 || bad[0].Node != "old" || !strings.Contains(bad[0].Error, "version") || bad[1].Error != "connection refused" {
+			t.Errorf("named are %+v", bad)
+		}
+	}
+	if n := len(f.node("old").asked); n != 0 {
+		t.Errorf("the old node was asked %d times", n)
+	}
+	list, err := fan.Messages(t.Context(), fleet.Query{Domain: "none.example"}, "")
+	if err != nil || len(list.Failed()) != 1 {
+		t.Errorf("without the filters: %v, %+v", err, list.Failed())
+	}
+}
+
 // A node is asked for its share of a page, and for more only when it turns out to have more of the page.
 func TestAsksWhatIsNeeded(t *testing.T) {
 	f := newFakeFleet("a", "b", "c")

@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ type facts struct {
 	mu    sync.Mutex
 	asked time.Time
 	view  NodeView
+	err   error // why view has no facts
 }
 
 // Nodes are all members with what they say of themselves, by name.
@@ -24,13 +26,26 @@ func (f *Fanout) Nodes(ctx context.Context) []NodeView {
 	views := make([]NodeView, len(peers))
 	var all sync.WaitGroup
 	for i := range peers {
-		all.Go(func() { views[i] = f.nodeFacts(ctx, peers[i]) })
+		all.Go(func() { views[i], _ = f.nodeFacts(ctx, peers[i]) }) // the view says why there are no facts
 	}
 	all.Wait()
 	return views
 }
 
-func (f *Fanout) nodeFacts(ctx context.Context, of peer) NodeView {
+// understands tells whether a node knows the filters of a query that came after the first version: the error says that it
+// doesn't, or that nobody knows. An older node would ignore them, and answer messages that nobody asked for.
+func (f *Fanout) understands(ctx context.Context, of peer, q *fleet.Query) error {
+	if q.TLS == "" && q.Reason == "" {
+		return nil
+	}
+	view, err := f.nodeFacts(ctx, of)
+	if err == nil && !slices.Contains(view.Info.Capabilities, fleet.CapOutcome) {
+		err = fleet.Errorf(fleet.CodeUnsupported, "this node's version can't find messages by TLS or by reason")
+	}
+	return err
+}
+
+func (f *Fanout) nodeFacts(ctx context.Context, of peer) (NodeView, error) {
 	facts := &of.facts
 	facts.mu.Lock()
 	defer facts.mu.Unlock()
@@ -40,7 +55,7 @@ func (f *Fanout) nodeFacts(ctx context.Context, of peer) NodeView {
 		r := ask(context.WithoutCancel(ctx), f, of, "info", f.deadline,
 			func(ctx context.Context, n Node) (*fleet.NodeInfo, error) { return n.Info(ctx) })
 		facts.asked = time.Now()
-		facts.view = NodeView{Answer: r.answer()}
+		facts.view, facts.err = NodeView{Answer: r.answer()}, r.err
 		if r.err == nil {
 			wholeInfo(r.value)
 			facts.view.Info = r.value
@@ -49,5 +64,5 @@ func (f *Fanout) nodeFacts(ctx context.Context, of peer) NodeView {
 	}
 	view := facts.view
 	view.Member = of.Member
-	return view
+	return view, facts.err
 }

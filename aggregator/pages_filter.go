@@ -34,6 +34,8 @@ func filterFields() []field {
 		{Name: "domain", Label: "Recipient domain", Hint: "example.org"},
 		{Name: "status", Label: "Recipient status", Choices: statusChoices()},
 		{Name: "relay", Label: "Relay", Hint: "host or IP address tried"},
+		{Name: "tls", Label: "Sent with TLS", Choices: []choice{{Text: "any"}, {Value: fleet.TLSYes, Text: "yes"}, {Value: fleet.TLSNo, Text: "no, in clear"}}},
+		{Name: "reason", Label: "Refused because", Hint: "in the words of the overview"},
 		{Name: "client", Label: "Client", Hint: "IP address, host or domain"},
 		{Name: "user", Label: "User", Hint: "name that signed in to send"},
 		{Name: "signed", Label: "DKIM signed", Hint: "yes, no or a domain"},

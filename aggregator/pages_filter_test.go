@@ -19,7 +19,7 @@ func TestFiltersStayInTheAddress(t *testing.T) {
 	v := visit(t, fakefleet.Options{})
 	all := fleet.Query{View: fleet.ViewQueue, Sender: "a@b.example", Recipient: "c&d=e@f.example", Domain: "f.example", Subject: "two words",
 		MessageID: "<x+y@z>", QueueID: "4F1a", Client: "10.0.0.1", User: "us er", Status: fleet.StatusDeferred, Relay: "mx.example",
-		Signed: "yes", Node: "mx1", Since: time.Now().Add(-time.Hour), Until: time.Now()}
+		TLS: fleet.TLSNo, Reason: `mailbox "full" & gone; <try> + 50 % later`, Signed: "yes", Node: "mx1", Since: time.Now().Add(-time.Hour), Until: time.Now()}
 	values := all.Values()
 	doc := v.page("/messages?"+values.Encode(), http.StatusOK)
 	fields := map[string]string{}
@@ -74,7 +74,7 @@ func TestEmptyFiltersLeaveTheAddress(t *testing.T) {
 
 func TestWrongFilterIsNamedWhereItWasTyped(t *testing.T) {
 	v := visit(t, fakefleet.Options{})
-	for field, value := range map[string]string{"since": "yesterday", "recipient": "ab", "status": "gone", "subject": "a b", "until": "x"} {
+	for field, value := range map[string]string{"since": "yesterday", "recipient": "ab", "status": "gone", "tls": "maybe", "subject": "a b", "until": "x"} {
 		doc := v.page("/messages?"+url.Values{field: {value}}.Encode(), http.StatusBadRequest)
 		wrong := find(doc, func(n *html.Node) bool { return attr(n, "aria-invalid") == "true" })
 		if len(wrong) != 1 || attr(wrong[0], "name") != field {

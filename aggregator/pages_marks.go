@@ -69,11 +69,6 @@ var (
 	markMixed     = mark{"unlock", "wait", "partly in clear", "Some deliveries were encrypted, others were not"}
 )
 
-// overNetwork tells whether an attempt spoke to another host.
-func overNetwork(a *fleet.Attempt) bool {
-	return a.RelayHost != "" && (a.Daemon == "smtp" || a.Daemon == "lmtp" || a.Daemon == "")
-}
-
 // outMark tells how the deliveries that succeeded were protected.
 func outMark(m *fleet.Message) mark {
 	var encrypted, open int
@@ -97,17 +92,13 @@ func outMark(m *fleet.Message) mark {
 }
 
 func recipientOutMark(r *fleet.Recipient) mark {
-	if r.Status != fleet.StatusDelivered || len(r.Attempts) == 0 {
-		return mark{}
-	}
-	last := &r.Attempts[len(r.Attempts)-1]
-	switch {
-	case !overNetwork(last):
-		return mark{}
-	case last.TLS != "":
+	switch r.SentTLS() {
+	case fleet.TLSYes:
 		return markEncrypted
+	case fleet.TLSNo:
+		return markClear
 	}
-	return markClear
+	return mark{}
 }
 
 // inMark tells how the message came in.

@@ -41,10 +41,10 @@ func TestMarks(t *testing.T) {
 }
 
 func TestOutMark(t *testing.T) {
-	to := func(daemon, host, tls string) fleet.Recipient {
-		return fleet.Recipient{Status: fleet.StatusDelivered, Attempts: []fleet.Attempt{{Daemon: daemon, RelayHost: host, TLS: tls}}}
+	to := func(daemon, addr, tls string) fleet.Recipient {
+		return fleet.Recipient{Status: fleet.StatusDelivered, Attempts: []fleet.Attempt{{Daemon: daemon, RelayAddr: addr, TLS: tls}}}
 	}
-	secret, open, local := to("smtp", "mx.example", "TLSv1.3"), to("smtp", "mx.example", ""), to("local", "", "")
+	secret, open, local := to("smtp", "192.0.2.1", "TLSv1.3"), to("smtp", "192.0.2.1", ""), to("lmtp", "", "")
 	for _, c := range []struct {
 		name string
 		to   []fleet.Recipient

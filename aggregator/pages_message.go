@@ -161,7 +161,7 @@ func newRecipientRow(r *fleet.Recipient) recipientRow {
 
 func newAttemptRow(a *fleet.Attempt) attemptRow {
 	one := attemptRow{Attempt: a, Mark: attemptMark(a)}
-	if overNetwork(a) {
+	if a.OverNetwork() {
 		one.TLS = markClear
 		if a.TLS != "" {
 			one.TLS = markEncrypted

@@ -51,6 +51,7 @@ var capabilityWords = []struct{ name, words string }{
 	{fleet.CapTranscripts, "show conversations"},
 	{fleet.CapEvents, "send live rows"},
 	{fleet.CapStats, "count figures"},
+	{fleet.CapOutcome, "find messages by TLS or by why they were refused"},
 }
 
 func (s *Server) pageNodes(w http.ResponseWriter, r *http.Request) {

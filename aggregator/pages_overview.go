@@ -44,9 +44,10 @@ type overviewPage struct {
 	Empty   bool
 }
 
-// tile is one figure in large type, with the messages behind it.
+// tile is one figure in large type, with the messages behind it; SubLink leads to those behind the words below it, where
+// they are others.
 type tile struct {
-	Name, Value, Sub, Tone, Link string
+	Name, Value, Sub, Tone, Link, SubLink string
 }
 
 // stepRow is one stretch of time in the chart and in the table that stands in for it.
@@ -59,7 +60,7 @@ type nodeShare struct {
 	Node, Link     string
 	Stats          *fleet.Stats
 	Median, High   float64
-	TLS            string
+	TLS, Encrypted string
 	Good, Wait     string
 	Bad, Refused   string
 	DeliveredShare string
@@ -132,7 +133,7 @@ func (v *overviewPage) fill(answer *FleetStats) {
 	}
 	v.destinations()
 	for _, refusal := range v.Stats.Refusals[:min(10, len(v.Stats.Refusals))] {
-		v.Refused = append(v.Refused, refusalRow{refusal, v.refusalLink(refusal)})
+		v.Refused = append(v.Refused, refusalRow{refusal, v.whole("reason", refusal.Reason)})
 	}
 	v.Empty = v.Stats.Total.Messages == 0
 }
@@ -160,36 +161,20 @@ func (v *overviewPage) behind(from, to time.Time, pairs ...string) string {
 
 func (v *overviewPage) whole(pairs ...string) string { return v.behind(v.Since, v.Until, pairs...) }
 
-// refusalLink is the list of what was refused in one way, told by an example: a bare reply is Postfix's own, in a session
-// that it refused; another server's is a bounce where its code begins with 5; the rest still waits.
-func (v *overviewPage) refusalLink(r fleet.Refusal) string {
-	view := fleet.ViewQueue
-	switch own, said := r.Example, shortReply(r.Example); {
-	case own != "" && own[0] >= '0' && own[0] <= '9':
-		view = fleet.ViewRejected
-	case replyClass(said) == "bad":
-		view = fleet.ViewBounced
-	}
-	pairs := []string{"view", string(view)}
-	if r.Domain != "" {
-		pairs = append(pairs, "domain", r.Domain)
-	}
-	return v.whole(pairs...)
-}
-
 func (v *overviewPage) tiles() {
 	t, d := v.Stats.Total, v.Stats.Delay
 	recipients := t.Delivered + t.Waiting + t.Bounced + t.Rejected + t.Other
 	over := v.Stats.Encrypted + v.Stats.Clear
 	v.Tiles = []tile{
-		{"Messages", countWords(t.Messages), "to " + plural(recipients, "recipient", "recipients"), "", v.whole()},
-		{"Delivered", countWords(t.Delivered), shareWords(t.Delivered, recipients), "good", v.whole("status", "delivered")},
-		{"In queue", countWords(t.Waiting), "queued, deferred, held", "wait", v.whole("view", "queue")},
-		{"Bounced", countWords(t.Bounced), shareWords(t.Bounced, recipients), "bad", v.whole("view", "bounced")},
-		{"Rejected", countWords(t.Rejected), shareWords(t.Rejected, recipients), "refused", v.whole("view", "rejected")},
-		{"Sent with TLS", shareWords(v.Stats.Encrypted, over), countWords(v.Stats.Clear) + " in clear", "", v.whole("status", "delivered")},
-		{"Delivery delay", secondsOrDash(d, 0.5), "median", "", v.whole("status", "delivered")},
-		{"95 % within", secondsOrDash(d, 0.95), "delivery delay", "", v.whole("status", "delivered")},
+		{Name: "Messages", Value: countWords(t.Messages), Sub: "to " + plural(recipients, "recipient", "recipients"), Link: v.whole()},
+		{Name: "Delivered", Value: countWords(t.Delivered), Sub: shareWords(t.Delivered, recipients), Tone: "good", Link: v.whole("status", "delivered")},
+		{Name: "In queue", Value: countWords(t.Waiting), Sub: "queued, deferred, held", Tone: "wait", Link: v.whole("view", "queue")},
+		{Name: "Bounced", Value: countWords(t.Bounced), Sub: shareWords(t.Bounced, recipients), Tone: "bad", Link: v.whole("view", "bounced")},
+		{Name: "Rejected", Value: countWords(t.Rejected), Sub: shareWords(t.Rejected, recipients), Tone: "refused", Link: v.whole("view", "rejected")},
+		{Name: "Sent with TLS", Value: shareWords(v.Stats.Encrypted, over), Link: v.whole("tls", fleet.TLSYes),
+			Sub: countWords(v.Stats.Clear) + " in clear", SubLink: v.whole("tls", fleet.TLSNo)},
+		{Name: "Delivery delay", Value: secondsOrDash(d, 0.5), Sub: "median", Link: v.whole("status", "delivered")},
+		{Name: "95 % within", Value: secondsOrDash(d, 0.95), Sub: "delivery delay", Link: v.whole("status", "delivered")},
 	}
 }
 
@@ -205,7 +190,7 @@ func (v *overviewPage) nodeShare(node string, stats *fleet.Stats) nodeShare {
 	of := func(pairs ...string) string { return v.whole(append(pairs, "node", node)...) }
 	t := stats.Total
 	return nodeShare{Node: node, Stats: stats, Link: of(), Median: stats.Delay.Quantile(0.5), High: stats.Delay.Quantile(0.95),
-		TLS:  shareWords(stats.Encrypted, stats.Encrypted+stats.Clear),
+		TLS: shareWords(stats.Encrypted, stats.Encrypted+stats.Clear), Encrypted: of("tls", fleet.TLSYes),
 		Good: of("status", "delivered"), Wait: of("view", "queue"), Bad: of("view", "bounced"), Refused: of("view", "rejected"),
 		DeliveredShare: shareWords(t.Delivered, t.Delivered+t.Waiting+t.Bounced+t.Rejected+t.Other)}
 }
