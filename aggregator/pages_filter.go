@@ -15,6 +15,7 @@ type field struct {
 	Label   string
 	Hint    string // placeholder: what can be asked
 	Main    bool   // in the row that is always there; the others are behind "More filters"
+	Wide    bool   // as wide as two
 	Choices []choice
 	Value   string
 	Error   string
@@ -35,7 +36,7 @@ func filterFields() []field {
 		{Name: "status", Label: "Recipient status", Choices: statusChoices()},
 		{Name: "relay", Label: "Relay", Hint: "host or IP address tried"},
 		{Name: "tls", Label: "Sent with TLS", Choices: []choice{{Text: "any"}, {Value: fleet.TLSYes, Text: "yes"}, {Value: fleet.TLSNo, Text: "no, in clear"}}},
-		{Name: "reason", Label: "Refused because", Hint: "in the words of the overview"},
+		{Name: "reason", Label: "Refused because", Hint: "in the words of the overview", Wide: true},
 		{Name: "client", Label: "Client", Hint: "IP address, host or domain"},
 		{Name: "user", Label: "User", Hint: "name that signed in to send"},
 		{Name: "signed", Label: "DKIM signed", Hint: "yes, no or a domain"},
@@ -65,8 +66,11 @@ type filterForm struct {
 	values url.Values
 }
 
-// chip is one filter that is on, with the address of the list without it.
+// chip is one filter that is on, shortened, with the address of the list without it.
 type chip struct{ Label, Value, Without string }
+
+// chipLength is where a filter is cut; the field has all of it.
+const chipLength = 48
 
 // newFilterForm reads the filters as they came, valid or not, so that a wrong one can be shown where it was typed.
 func newFilterForm(values url.Values) filterForm {
@@ -90,7 +94,7 @@ func newFilterForm(values url.Values) filterForm {
 	}
 	for _, f := range form.Fields {
 		if f.Value != "" {
-			form.Chips = append(form.Chips, chip{f.Label, f.Value, form.link(f.Name, "")})
+			form.Chips = append(form.Chips, chip{f.Label, clip(f.Value, chipLength), form.link(f.Name, "")})
 		}
 	}
 	return form

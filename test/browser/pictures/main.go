@@ -7,6 +7,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,6 +102,7 @@ func shots(site *fakefleet.Site) []shot {
 	return []shot{
 		{"messages", "/messages", ""},
 		{"filtered", "/messages?sender=shop.example&status=delivered&since=24h", ""},
+		{"refused", "/messages?since=7d&reason=" + url.QueryEscape("Greylisted, please try again in seconds (in reply to RCPT TO command)"), ""},
 		{"wrong", "/messages?since=yesterday&recipient=ab&subject=order", ""},
 		{"empty", "/messages?sender=nobody@nowhere.example", ""},
 		{"queue", "/messages?view=queue", ""},
