@@ -87,13 +87,14 @@ type Server struct {
 	metricsHTTP     *http.Server
 	streams         context.Context // ends when the server shuts down, before requests are waited for
 	endStreams      context.CancelFunc
+	standingCheck   time.Duration
 }
 
 // New opens the files and binds the listeners, so that everything that can be wrong is known before anything runs.
 // ErrNoUsers: the users file is empty or missing.
 func New(o Options) (_ *Server, err error) {
 	s := &Server{fleet: o.Fleet, log: o.Log, clock: o.Clock, version: o.Version, proxies: o.TrustedProxies, throttle: newThrottle(),
-		strangers: newLimiters(rate.Every(10*time.Second), maxStranger)}
+		standingCheck: standingCheck, strangers: newLimiters(rate.Every(10*time.Second), maxStranger)}
 	if s.clock == nil {
 		s.clock = time.Now
 	}

@@ -64,6 +64,15 @@ func (ss *sessions) forget(hash [sha256.Size]byte, one *session) {
 
 // find is the running session of a token, or nil. It counts as a sign of life.
 func (ss *sessions) find(token string) *session {
+	one := ss.peek(token)
+	if one != nil {
+		one.idle.Reset(ss.idle)
+	}
+	return one
+}
+
+// peek is find without counting as a sign of life.
+func (ss *sessions) peek(token string) *session {
 	if token == "" {
 		return nil
 	}
@@ -74,7 +83,6 @@ func (ss *sessions) find(token string) *session {
 	if one == nil || one.ended.Err() != nil {
 		return nil
 	}
-	one.idle.Reset(ss.idle)
 	return one
 }
 

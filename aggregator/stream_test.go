@@ -2,7 +2,9 @@ package aggregator
 
 import (
 	"bufio"
+	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +52,58 @@ func TestStreamsOutliveTimeouts(t *testing.T) {
 			}
 			if lines.Err() != nil {
 				t.Errorf("the stream broke off: %v", lines.Err())
+			}
+		})
+	}
+}
+
+// A stream ends soon after the right to it was taken away, without another request of its user.
+func TestStreamsEndWithTheirRights(t *testing.T) {
+	users := func(ts *testServer) accounts.UserFile { return accounts.UserFile{Path: filepath.Join(ts.dir, "users")} }
+	tokens := func(ts *testServer) accounts.TokenFile { return accounts.TokenFile{Path: filepath.Join(ts.dir, "tokens")} }
+	for name, tc := range map[string]struct {
+		token bool
+		take  func(*testServer) error
+	}{
+		"user removed":  {take: func(ts *testServer) error { return users(ts).Remove("vera") }},
+		"new password":  {take: func(ts *testServer) error { return users(ts).SetPassword("vera", "another battery horse") }},
+		"token removed": {token: true, take: func(ts *testServer) error { return tokens(ts).Remove("token-viewer") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ts := newServer(t)
+			ts.standingCheck = 20 * time.Millisecond
+			ts.start()
+			client, request := ts.browser(), ts.request(http.MethodGet, apiPrefix+"/events", "")
+			if tc.token {
+				request.Header.Set("Authorization", "Bearer "+ts.tokens[accounts.Viewer])
+			} else {
+				client = ts.signedIn(accounts.Viewer)
+			}
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			ended := make(chan error, 1)
+			go func() {
+				_, err := io.Copy(io.Discard, response.Body)
+				ended <- err
+			}()
+			select {
+			case err := <-ended:
+				t.Fatalf("ended with its rights in order: %v", err)
+			case <-time.After(5 * ts.standingCheck):
+			}
+			if err := tc.take(ts); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Errorf("broke off: %v", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("goes on")
 			}
 		})
 	}
