@@ -27,7 +27,7 @@ build: ## build bin/postfleet
 
 .PHONY: check
 check: build vet lint ## the inner loop: build, vet, lint, unit tests
-	$(GO) test $$(scripts/packages unit)
+	$(GO) test $$(scripts/packages quick)
 
 .PHONY: vet
 vet:
