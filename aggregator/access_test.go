@@ -250,6 +250,13 @@ func TestThrottleIsBounded(t *testing.T) {
 	if len(l.byKey) > maxLimiters {
 		t.Errorf("%d limiters are kept", len(l.byKey))
 	}
+	th := newThrottle()
+	th.attempt(strings.Repeat("x", maxSignInBody), "192.0.2.1", now)
+	for name := range th.users.byKey {
+		if len(name) > 2*maxThrottled {
+			t.Errorf("a name of %d bytes is kept", len(name))
+		}
+	}
 }
 
 // Signing out, a new password, and removing the user each end the session and what streams to it, at once.

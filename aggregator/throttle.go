@@ -29,7 +29,7 @@ func (t *throttle) attempt(user, address string, now time.Time) (succeeded func(
 	if wait > 0 {
 		return nil, wait
 	}
-	ofUser, wait := t.users.take(user, now)
+	ofUser, wait := t.users.take(clip(user, maxThrottled), now)
 	if wait > 0 {
 		return nil, wait
 	}
@@ -59,6 +59,10 @@ type limiters struct {
 }
 
 const maxLimiters = 10_000
+
+// maxThrottled is how much of a typed user name tells it from others, in bytes: real ones are shorter, and strangers who
+// type longer ones must not fill the memory.
+const maxThrottled = 100
 
 // maxStranger is how many audit entries a stranger gets before they become sparse.
 const maxStranger = 20
