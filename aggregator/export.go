@@ -194,7 +194,7 @@ func inert(cell string) string {
 // end names what is missing in a last line whose first cell no node can be called.
 func (e *csvExport) end(missing []Answer) error {
 	for _, a := range missing {
-		if err := e.out.Write([]string{"#incomplete", a.Node, a.Error}); err != nil {
+		if err := e.out.Write([]string{"#incomplete", inert(a.Node), inert(a.Error)}); err != nil {
 			return err
 		}
 	}

@@ -69,16 +69,18 @@ func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		watched := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		defer func() { // an answer that was broken off with a panic counts too
+			took, a := time.Since(began), accessOf(r)
+			s.metrics.requests.WithLabelValues(a.route, strconv.Itoa(watched.status)).Inc()
+			if a.kind != stream {
+				s.metrics.seconds.WithLabelValues(a.route).Observe(took.Seconds())
+			}
+			s.log.Info("request", zap.String("request", requestID(r.Context())), zap.String("method", r.Method),
+				zap.String("path", r.URL.Path), zap.String("route", a.route), zap.Int("status", watched.status),
+				zap.Int64("bytes", watched.bytes), zap.Duration("took", took), zap.String("address", a.address),
+				zap.String("user", a.user))
+		}()
 		next.ServeHTTP(watched, r)
-		took, a := time.Since(began), accessOf(r)
-		s.metrics.requests.WithLabelValues(a.route, strconv.Itoa(watched.status)).Inc()
-		if a.kind != stream {
-			s.metrics.seconds.WithLabelValues(a.route).Observe(took.Seconds())
-		}
-		s.log.Info("request", zap.String("request", requestID(r.Context())), zap.String("method", r.Method),
-			zap.String("path", r.URL.Path), zap.String("route", a.route), zap.Int("status", watched.status),
-			zap.Int64("bytes", watched.bytes), zap.Duration("took", took), zap.String("address", a.address),
-			zap.String("user", a.user))
 	})
 }
 
@@ -153,8 +155,11 @@ func (s *Server) recoverPanic(next http.Handler) http.Handler {
 	})
 }
 
-// fail answers with an error: JSON to programs, a page to people.
+// fail answers with an error: JSON to programs, a page to people. One who went away is no fault of ours.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		err = fleet.Errorf(fleet.CodeUnavailable, "the request was given up")
+	}
 	if code := fleet.CodeOf(err); code == fleet.CodeInternal {
 		s.log.Error("request failed", zap.String("request", requestID(r.Context())), zap.Error(err))
 	}

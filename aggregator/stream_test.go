@@ -60,7 +60,9 @@ func TestStreamsOutliveTimeouts(t *testing.T) {
 // A stream ends soon after the right to it was taken away, without another request of its user.
 func TestStreamsEndWithTheirRights(t *testing.T) {
 	users := func(ts *testServer) accounts.UserFile { return accounts.UserFile{Path: filepath.Join(ts.dir, "users")} }
-	tokens := func(ts *testServer) accounts.TokenFile { return accounts.TokenFile{Path: filepath.Join(ts.dir, "tokens")} }
+	tokens := func(ts *testServer) accounts.TokenFile {
+		return accounts.TokenFile{Path: filepath.Join(ts.dir, "tokens")}
+	}
 	for name, tc := range map[string]struct {
 		token bool
 		take  func(*testServer) error
