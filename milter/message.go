@@ -28,6 +28,7 @@ type message struct {
 	policy     *Policy
 	signing    Signing // nil: not to be signed
 	begun      time.Time
+	earliest   time.Time // it didn't begin before
 	queueID    string
 	recorded   fleet.Recorded
 	refused    int // recipients
@@ -41,7 +42,7 @@ type message struct {
 func (s *session) begin(from, args, queueID string) *message {
 	now := s.now()
 	policy := s.server.policy.Load()
-	m := &message{session: s, policy: policy, begun: now, queueID: queueID}
+	m := &message{session: s, policy: policy, begun: now, earliest: s.heard, queueID: queueID}
 	m.recorded.Source = policy.source(&s.client, s.local, s.service)
 	m.recorded.Sender = clean(from, maxAddress)
 	if m.recorded.Source != fleet.SourceExternal && policy.Sign != nil {
@@ -206,5 +207,6 @@ func (m *message) event(now time.Time) *fleet.Event {
 		}
 		m.recorded.Transcript = m.transcript.finish(s, &m.recorded, now)
 	}
-	return &fleet.Event{ID: fleet.EventID(rand.Uint64() | 1), Time: now, Since: m.begun, QueueID: m.queueID, Body: &m.recorded}
+	return &fleet.Event{ID: fleet.EventID(rand.Uint64() | 1), Time: now, Since: m.begun, Earliest: m.earliest,
+		QueueID: m.queueID, Body: &m.recorded}
 }

@@ -29,6 +29,9 @@ type session struct {
 	// opened is when the MTA opened the connection, which it does when its client connects; zero when that was told. The
 	// events that follow come in batches, when Postfix needs an answer or ends the session.
 	opened time.Time
+	// heard is when the MTA last was in step with the milter: it opened the connection, or waited for an answer. What it
+	// tells next happened after that, however late it comes.
+	heard time.Time
 
 	takesBody bool // the MTA wants no answers to pieces of the body, so that the guard may keep them from the library
 }
@@ -56,7 +59,14 @@ func (s *session) now() time.Time { return s.server.options.Clock() }
 func (s *session) NewConnection(m gomilter.Modifier) error {
 	defer s.recovered("connection")
 	s.abandon()
-	*s = session{server: s.server, opened: s.opened, takesBody: m.Protocol()&gomilter.OptNoBodyReply != 0}
+	heard := s.heard
+	if heard.IsZero() {
+		heard = s.now()
+	}
+	if !s.opened.IsZero() && s.opened.Before(heard) {
+		heard = s.opened
+	}
+	*s = session{server: s.server, opened: s.opened, heard: heard, takesBody: m.Protocol()&gomilter.OptNoBodyReply != 0}
 	return nil
 }
 
@@ -190,6 +200,7 @@ func (s *session) end(m gomilter.Modifier) *gomilter.Response {
 	message.learnQueueID(m.Get(gomilter.MacroQueueId))
 	event := message.finish(m, s.broken, s.now())
 	s.server.journal.commit(event)
+	s.heard = s.now()
 	recorded := event.Body.(*fleet.Recorded)
 	s.server.countMessage(recorded)
 	if recorded.Verdict == fleet.VerdictAccepted {

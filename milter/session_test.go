@@ -251,6 +251,31 @@ func TestMessagesWithoutEnd(t *testing.T) {
 	}
 }
 
+// TestToldLate: an MTA that waits for no answers tells of a message when it needs one. The record says since when the message
+// may have been there.
+func TestToldLate(t *testing.T) {
+	t.Parallel()
+	store := &shelf{}
+	var passed atomic.Int64
+	_, path := start(t, Options{Policy: testPolicy(), Recorder: store,
+		Clock: func() time.Time { return fixed.Add(time.Duration(passed.Load())) }})
+	c := dial(t, path)
+	for i, told := range []time.Duration{6 * time.Second, 9 * time.Second} {
+		passed.Store(int64(told))
+		if i == 0 {
+			c.hello("192.0.2.7")
+		}
+		c.envelope(fmt.Sprint("Q", i), "a@example.net")
+		c.content(letter, "Hello")
+	}
+	for i, e := range store.wait(t, 2) {
+		earliest := []time.Duration{0, 6 * time.Second}[i]
+		if !e.Earliest.Equal(fixed.Add(earliest)) || !e.Since.After(e.Earliest) {
+			t.Errorf("message %d: told of at %v, there at %v at the earliest; want %v", i, e.Since, e.Earliest, fixed.Add(earliest))
+		}
+	}
+}
+
 func TestNothingIsRecordedWithoutMAIL(t *testing.T) {
 	store := &shelf{}
 	s, path := start(t, Options{Policy: testPolicy(), Recorder: store})

@@ -112,6 +112,9 @@ func refusal(reply string) Verdict {
 }
 
 func (b *Recorded) apply(m *Message, e *Event) {
+	if !e.Earliest.IsZero() && m.FirstSeen.Sub(e.Earliest) > stampSlack {
+		m.Earliest = e.Earliest
+	}
 	client := b.Client
 	client.fill(m.Client)
 	m.Client = client

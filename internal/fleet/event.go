@@ -36,7 +36,8 @@ func (id *EventID) UnmarshalText(text []byte) error {
 type Event struct {
 	ID       EventID
 	Time     time.Time // of the log stamp, or of the milter's end of message
-	Since    time.Time // for Recorded: when the message began; zero elsewhere
+	Since    time.Time // for Recorded: when the milter was told that the message began; zero elsewhere
+	Earliest time.Time // for Recorded: the message didn't begin before; zero: not before Since
 	QueueID  string    // empty for refusals before Postfix gave one; see Choose
 	Instance string    // Postfix instance, where known: the first part of syslog_name
 	Body     Body

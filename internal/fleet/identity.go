@@ -33,6 +33,11 @@ func Choose(candidates []*Message, e *Event) *Message {
 			return m // read again
 		}
 	}
+	if recorded, ok := e.Body.(*Recorded); ok && e.QueueID == "" {
+		if m := loggedRefusal(candidates, e, recorded); m != nil {
+			return m
+		}
+	}
 	best := openAt(candidates, e)
 	if best == nil {
 		return nil
@@ -71,8 +76,33 @@ func Choose(candidates []*Message, e *Event) *Message {
 	return best
 }
 
-// openAt is the latest of the candidates that had begun when the event happened; or, where that one had left the queue by
-// then, one that begins so soon after that the stamps may be to blame.
+// loggedRefusal is the latest refusal in the log, of a recipient that the milter was told of, since the session began. Postfix
+// tells the milter when it needs its answer or the session ends, which may be minutes after the log was written.
+func loggedRefusal(candidates []*Message, e *Event, recorded *Recorded) (latest *Message) {
+	if e.Earliest.IsZero() {
+		return nil
+	}
+	for _, m := range candidates {
+		if m.OpenedByMilter || m.FirstSeen.Before(e.Earliest.Add(-stampSlack)) || m.FirstSeen.After(e.Time) ||
+			latest != nil && m.FirstSeen.Before(latest.FirstSeen) {
+			continue
+		}
+		for i := range recorded.Recipients {
+			if r := &recorded.Recipients[i]; r.Status == StatusRejected && m.refused(r.Address) {
+				latest = m
+				break
+			}
+		}
+	}
+	return latest
+}
+
+func (m *Message) refused(recipient string) bool {
+	return slices.ContainsFunc(m.Recipients, func(r Recipient) bool { return r.Refused && strings.EqualFold(r.Address, recipient) })
+}
+
+// openAt is the latest of the candidates that had begun when the event happened; or, where that one was over by then, one
+// that begins so soon after that the stamps may be to blame, or that the milter was told of late.
 func openAt(candidates []*Message, e *Event) *Message {
 	var begun, soon *Message
 	for _, m := range candidates {
@@ -88,16 +118,39 @@ func openAt(candidates []*Message, e *Event) *Message {
 			if begun == nil || m.FirstSeen.After(begun.FirstSeen) {
 				begun = m
 			}
-		case !first.After(e.Time.Add(stampSlack)):
+		case !first.After(e.Time.Add(stampSlack)), m.toldLate(e):
 			if soon == nil || m.FirstSeen.Before(soon.FirstSeen) {
 				soon = m
 			}
 		}
 	}
-	if begun == nil || soon != nil && !begun.Removed.IsZero() && begun.Removed.Before(e.Time) {
+	if begun == nil || soon != nil && begun.overFor(e) {
 		return soon
 	}
 	return begun
+}
+
+// toldLate tells of a message that may have begun when the event happened, long before the milter was told of it.
+func (m *Message) toldLate(e *Event) bool {
+	if m.Earliest.IsZero() || m.Earliest.After(e.Time.Add(stampSlack)) {
+		return false
+	}
+	if e.QueueID != "" {
+		return true
+	}
+	refused, ok := e.Body.(*Refused)
+	return ok && m.refused(refused.Recipient)
+}
+
+// overFor tells of a message that had begun before the event and can't be what it is about.
+func (m *Message) overFor(e *Event) bool {
+	switch {
+	case e.QueueID == "":
+		return e.Time.Sub(m.FirstSeen) > refusalGap
+	case e.Body.opens() == opensForLog && m.OpenedByLog:
+		return true
+	}
+	return !m.Removed.IsZero() && m.Removed.Before(e.Time)
 }
 
 // awaits tells of an event that may come long after the queue file is gone: a requeued message gets its new id only when

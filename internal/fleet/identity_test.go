@@ -23,6 +23,12 @@ func since(seconds float64, e *Event) *Event {
 	return e
 }
 
+// heard is the milter's record of a message of which the milter was in step with Postfix last so many seconds after start.
+func heard(seconds float64, e *Event) *Event {
+	e.Earliest = start.Add(time.Duration(seconds * float64(time.Second)))
+	return e
+}
+
 func on(instance string, e *Event) *Event {
 	e.Instance = instance
 	return e
@@ -77,6 +83,16 @@ func TestChoose(t *testing.T) {
 	from := func(sender string) *Activated { return &Activated{Sender: sender, Size: 1, Recipients: 1} }
 	arrived := &Arrived{Client: client("192.0.2.1")}
 	removed := &Left{By: LeftDone}
+	accepted := func(sender, to string) *Recorded {
+		return &Recorded{Sender: sender, Recipients: []Recipient{{Address: to}}, Verdict: VerdictAccepted}
+	}
+	refused := func(sender, to string) *Refused {
+		return &Refused{Client: client("192.0.2.1"), Sender: sender, Recipient: to, Reply: "550 5.1.1 no"}
+	}
+	rejected := func(sender, to string) *Recorded {
+		return &Recorded{Client: client("192.0.2.1"), Sender: sender, Verdict: VerdictRejected,
+			Recipients: []Recipient{{Address: to, Status: StatusRejected, Refused: true}}}
+	}
 	tests := map[string]struct {
 		events []*Event
 		want   []string
@@ -105,6 +121,46 @@ func TestChoose(t *testing.T) {
 				since(0.1, at(100.5, "A", &Recorded{Sender: "t", Recipients: []Recipient{{Address: "q"}}, Verdict: VerdictAccepted})),
 				at(100, "A", arrived), at(100, "A", from("t")), at(101, "A", tried("q", "sent")), at(101, "A", removed)},
 			[]string{"s: r=delivered", "t: q=delivered"},
+		},
+		"a slow client, of whose message the milter was told late": {
+			[]*Event{heard(0.2, since(0.1, at(12.5, "A", accepted("s", "r")))),
+				at(3, "A", arrived), at(12, "A", from("s")), at(13, "A", tried("r", "sent")), at(13, "A", removed)},
+			[]string{"s: r=delivered"},
+		},
+		"a slow client, the log first": {
+			[]*Event{at(3, "A", arrived), at(12, "A", from("s")), heard(0.2, since(0.1, at(12.5, "A", accepted("s", "r")))),
+				at(13, "A", tried("r", "sent")), at(13, "A", removed)},
+			[]string{"s: r=delivered"},
+		},
+		"an id used twice in a long session, the milter first": {
+			[]*Event{heard(0.1, since(0.1, at(10.5, "A", accepted("s", "r")))), heard(10.5, since(0.1, at(40.5, "A", accepted("t", "q")))),
+				at(2, "A", arrived), at(10, "A", from("s")), at(11, "A", tried("r", "sent")), at(11, "A", removed),
+				at(20, "A", &Arrived{Client: client("192.0.2.2")}), at(40, "A", from("t")), at(41, "A", tried("q", "sent")), at(41, "A", removed)},
+			[]string{"s: r=delivered", "t: q=delivered"},
+		},
+		"an id used again in a session that began before, a removed line lost": {
+			[]*Event{at(2, "A", arrived), at(10, "A", from("s")), at(11, "A", tried("r", "sent")),
+				heard(0.1, since(0.1, at(9000.5, "A", accepted("t", "q")))),
+				at(8990, "A", &Arrived{Client: client("192.0.2.2")}), at(9000, "A", from("t")), at(9001, "A", tried("q", "sent"))},
+			[]string{"s: r=delivered", "t: q=delivered"},
+		},
+		"a refusal that the milter is told of at the session's end": {
+			[]*Event{at(2, "", refused("s", "r")), heard(0.5, since(0.1, at(300.5, "", rejected("s", "r"))))},
+			[]string{"s: r=rejected"},
+		},
+		"a refusal that the milter is told of at the session's end, the log read late": {
+			[]*Event{heard(0.5, since(0.1, at(300.5, "", rejected("s", "r")))), at(2, "", refused("s", "r"))},
+			[]string{"s: r=rejected"},
+		},
+		"refusals of two sessions at once": {
+			[]*Event{at(2, "", refused("s", "r")), at(100, "", refused("s", "q")),
+				heard(0.5, since(0.1, at(300.5, "", rejected("s", "r")))), heard(99, since(0.1, at(310.5, "", rejected("s", "q"))))},
+			[]string{"s: r=rejected", "s: q=rejected"},
+		},
+		"refusals of two sessions at once, the log read late": {
+			[]*Event{heard(0.5, since(0.1, at(300.5, "", rejected("s", "r")))), heard(99, since(0.1, at(330.5, "", rejected("s", "q")))),
+				at(2, "", refused("s", "r")), at(100, "", refused("s", "q"))},
+			[]string{"s: r=rejected", "s: q=rejected"},
 		},
 		"an id used again after its removed line was lost": {
 			[]*Event{at(0, "A", arrived), at(0, "A", from("s")), at(1, "A", tried("r", "sent")),

@@ -141,6 +141,10 @@ type Message struct {
 	// RecipientCount is what the queue manager counted; more than len(Recipients) when the log lacks some.
 	RecipientCount int `json:"recipient_count,omitempty"`
 
+	// Earliest is when the message may have begun by what the milter knows, which Postfix tells late; zero: not before
+	// FirstSeen.
+	Earliest time.Time `json:"earliest,omitzero"`
+
 	// Openings are the identities of the events that began this message, one a source; see Choose.
 	Openings       []EventID `json:"openings,omitempty"`
 	OpenedByLog    bool      `json:"opened_by_log,omitempty"`

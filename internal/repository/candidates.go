@@ -25,8 +25,24 @@ func choose(g *group, e *fleet.Event) *hot {
 	return nil
 }
 
-// refusalWindow is how far back refusals are looked for; fleet.Choose joins those within ten seconds.
-const refusalWindow = time.Minute
+// How far back refusals are looked for: fleet.Choose joins those within ten seconds, and the milter's record of a session with
+// those since the session began.
+const (
+	refusalWindow = time.Minute
+	sessionWindow = time.Hour
+)
+
+// refusedSince is where the refusals begin that an event without a queue id may be about.
+func refusedSince(e *fleet.Event) time.Time {
+	since := e.Time.Add(-refusalWindow)
+	if !e.Earliest.IsZero() && e.Earliest.Add(-refusalWindow).Before(since) {
+		since = e.Earliest.Add(-refusalWindow)
+	}
+	if bound := e.Time.Add(-sessionWindow); since.Before(bound) {
+		return bound
+	}
+	return since
+}
 
 // candidates gives the messages of the event's lookup key, read from the files where they are not in memory.
 func (w *writer) candidates(e *fleet.Event) (*group, error) {
@@ -34,7 +50,7 @@ func (w *writer) candidates(e *fleet.Event) (*group, error) {
 	g := w.hot.group(key)
 	var since time.Time
 	if e.QueueID == "" {
-		since = e.Time.Add(-refusalWindow)
+		since = refusedSince(e)
 	}
 	switch {
 	case g == nil:
