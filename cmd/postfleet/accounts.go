@@ -35,15 +35,15 @@ func (f *accountsFile) find(of func(*config.Access) config.Path) (string, error)
 	if f.path != "" {
 		return f.path, nil
 	}
-	c, err := config.LoadAggregator(f.config)
+	access, err := config.LoadAccess(f.config)
 	if errors.Is(err, fs.ErrNotExist) {
 		defaults := config.DefaultAggregator()
-		c, err = &defaults, nil
+		access, err = &defaults.Access, nil
 	}
 	if err != nil {
 		return "", usageError{err}
 	}
-	path := of(&c.Access)
+	path := of(access)
 	if path == "" {
 		return "", usageError{fmt.Errorf("%s names no such file: give one with --file", f.config)}
 	}

@@ -50,6 +50,21 @@ func TestUserCommands(t *testing.T) {
 	}
 }
 
+// The first user is made before the nodes are listed, as the README has it.
+func TestAccountsBeforeNodes(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "aggregator.yaml")
+	if err := os.WriteFile(config, []byte("access:\n  users_file: "+dir+"/users\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, problems := command("correct horse battery\n", "user", "-c", config, "add", "anna"); status != exitDone {
+		t.Errorf("%d %s", status, problems)
+	}
+	if status, out, problems := command("", "user", "-c", config, "list"); status != exitDone || out != "anna  viewer\n" {
+		t.Errorf("%d %q %s", status, out, problems)
+	}
+}
+
 func TestTokenCommands(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "aggregator.yaml")

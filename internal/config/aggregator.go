@@ -104,6 +104,19 @@ func ParseAggregator(file string, text []byte) (*Aggregator, error) {
 	return &c, nil
 }
 
+// LoadAccess reads the access section of an aggregator.yaml whose other sections need not fit together yet: accounts are
+// made before the nodes are listed, and taken away whatever else is wrong. A key that nobody knows is told all the same,
+// since it may be a misspelt one of this section.
+func LoadAccess(path string) (*Access, error) {
+	text, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	c, d := DefaultAggregator(), newDecoder(path)
+	d.read(text, &c)
+	return &c.Access, d.problems.sorted()
+}
+
 // Validate holds a configuration that was made in code against the rules that a file has to keep.
 func (c *Aggregator) Validate() error { return validate(c) }
 

@@ -40,14 +40,19 @@ type configuration interface {
 // decode reads text over the defaults in into and checks the whole. Of a file that is not YAML, only that is said.
 func decode(file string, text []byte, into configuration) error {
 	d := newDecoder(file)
+	if d.read(text, into) {
+		into.check(d)
+	}
+	return d.problems.sorted()
+}
+
+// read takes over what the text says. It is false for one that is not YAML.
+func (d *decoder) read(text []byte, into configuration) bool {
 	root, ok := d.parse(text)
 	if ok && root != nil {
 		d.value(root, reflect.ValueOf(into).Elem(), "", "")
 	}
-	if ok {
-		into.check(d)
-	}
-	return d.problems.sorted()
+	return ok
 }
 
 // validate checks a configuration that was made in code.
