@@ -74,3 +74,16 @@ func TestEndOfExportIsInert(t *testing.T) {
 		t.Errorf("%q", out.String())
 	}
 }
+
+// A method that a path doesn't take is answered with those that it does.
+func TestAllowedMethods(t *testing.T) {
+	ts := startServer(t)
+	for path, want := range map[string]string{
+		apiPrefix + "/nodes": "GET, HEAD", apiPrefix + "/events": "GET", "/login": "GET, HEAD, POST", "/logout": "POST",
+	} {
+		got := ts.do(ts.browser(), ts.request(http.MethodDelete, path, ""))
+		if got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") != want {
+			t.Errorf("%s: %d %q, want %q", path, got.status, got.header.Get("Allow"), want)
+		}
+	}
+}

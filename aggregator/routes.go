@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/gorilla/mux"
 
@@ -55,6 +56,22 @@ func (s *Server) router() http.Handler {
 		matcher.Methods(methods...).Name(one.Name).Handler(s.guard(one))
 	}
 	router.NotFoundHandler = s.refuse(http.StatusNotFound)
-	router.MethodNotAllowedHandler = s.refuse(http.StatusMethodNotAllowed)
+	notAllowed := s.refuse(http.StatusMethodNotAllowed)
+	router.MethodNotAllowedHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", strings.Join(methodsOf(router, r), ", "))
+		notAllowed.ServeHTTP(w, r)
+	})
 	return router
+}
+
+// methodsOf are the methods that the routes of a request's path take: an answer 405 names them (RFC 9110 section 15.5.6).
+func methodsOf(router *mux.Router, r *http.Request) (methods []string) {
+	other := *r
+	for _, other.Method = range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		var match mux.RouteMatch
+		if router.Match(&other, &match) && match.MatchErr == nil {
+			methods = append(methods, other.Method)
+		}
+	}
+	return methods
 }
