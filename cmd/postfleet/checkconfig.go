@@ -118,7 +118,11 @@ func checkPages(c *config.Aggregator) ([]string, error) {
 	if users.Len() == 0 {
 		return nil, fmt.Errorf("%w: no user in %s; make one with: postfleet user add", aggregator.ErrNoUsers, c.Access.UsersFile)
 	}
-	return []string{fmt.Sprintf("pages and JSON API on %s://%s for %d users", scheme, c.HTTP.Listen, users.Len())}, nil
+	people := "users"
+	if users.Len() == 1 {
+		people = "user"
+	}
+	return []string{fmt.Sprintf("pages and JSON API on %s://%s for %d %s", scheme, c.HTTP.Listen, users.Len(), people)}, nil
 }
 
 func printCheck(out io.Writer, path string, kind config.Kind, lines []string, quiet, asJSON bool) error {

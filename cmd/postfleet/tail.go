@@ -115,7 +115,7 @@ func tail(cmd *cobra.Command, api *apiFlags, q fleet.Query, asJSON bool) error {
 		if now().Sub(began) > tailMaxPatience {
 			wait = tailPatience
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "postfleet: %v; again in %v\n", err, wait)
+		fmt.Fprintf(cmd.ErrOrStderr(), "postfleet: %s; again in %v\n", visible(err.Error()), wait)
 		select {
 		case <-ctx.Done():
 			return nil

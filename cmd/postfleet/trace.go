@@ -130,6 +130,6 @@ func conversations(ctx context.Context, client *apiclient.Client, m *fleet.Messa
 // reportFailed names the nodes whose messages can't be among what is shown.
 func reportFailed(cmd *cobra.Command, failed []aggregator.Answer) {
 	for _, a := range failed {
-		fmt.Fprintf(cmd.ErrOrStderr(), "postfleet: node %s did not answer, its messages are missing: %s\n", a.Node, visible(a.Error))
+		fmt.Fprintf(cmd.ErrOrStderr(), "postfleet: node %s did not answer, its messages are missing: %s\n", visible(a.Node), visible(a.Error))
 	}
 }
