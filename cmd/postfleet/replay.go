@@ -47,7 +47,7 @@ They are read in this host's time zone, or in the one that --zone names.`,
 			}
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			r := replay{tracker: postfixlog.New(postfixlog.Options{Location: location, Year: year}), messages: postfixlog.NewReplay(),
-				byYear: year != 0, out: json.NewEncoder(out), stdin: cmd.InOrStdin(), progress: progressTo(cmd.ErrOrStderr())}
+				byYear: year != 0, out: newJSON(out), stdin: cmd.InOrStdin(), progress: progressTo(cmd.ErrOrStderr())}
 			r.out.SetEscapeHTML(false)
 			if err := r.files(files); err != nil {
 				return errors.Join(err, out.Flush())

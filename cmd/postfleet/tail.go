@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -94,7 +93,7 @@ func tail(cmd *cobra.Command, api *apiFlags, q fleet.Query, asJSON bool) error {
 			return
 		}
 		if asJSON {
-			unprinted = json.NewEncoder(cmd.OutOrStdout()).Encode(change.Message)
+			unprinted = newJSON(cmd.OutOrStdout()).Encode(change.Message)
 		} else {
 			_, unprinted = fmt.Fprintln(cmd.OutOrStdout(), screen.changed(&change.Message))
 		}

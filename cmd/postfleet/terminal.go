@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -76,4 +79,38 @@ func visible(text string) string {
 		text = text[size:]
 	}
 	return out.String()
+}
+
+// newJSON prints values as JSON, one a line. What a terminal would obey or hide is escaped (RFC 8259 section 7), which
+// means the same to every reader of JSON: encoding/json leaves C1 controls and format characters as they are.
+func newJSON(out io.Writer) *json.Encoder { return json.NewEncoder(inertJSON{out}) }
+
+// inertJSON takes whole values, as an encoder writes them.
+type inertJSON struct{ to io.Writer }
+
+func (w inertJSON) Write(value []byte) (int, error) {
+	if _, err := w.to.Write(escapeHidden(value)); err != nil {
+		return 0, err
+	}
+	return len(value), nil
+}
+
+func escapeHidden(value []byte) []byte {
+	hidden := func(r rune) bool { return r >= 0x7f && r != utf8.RuneError && !unicode.IsGraphic(r) }
+	if !bytes.ContainsFunc(value, hidden) {
+		return value
+	}
+	var out bytes.Buffer
+	for _, r := range string(value) {
+		switch {
+		case !hidden(r):
+			out.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		}
+	}
+	return out.Bytes()
 }

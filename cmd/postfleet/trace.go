@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -102,7 +101,7 @@ func (o *traceOptions) run(cmd *cobra.Command, args []string) error {
 			}
 		}
 		if o.json {
-			err = json.NewEncoder(cmd.OutOrStdout()).Encode(one)
+			err = newJSON(cmd.OutOrStdout()).Encode(one)
 		} else {
 			err = screen.message(&one)
 		}
