@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -13,6 +14,9 @@ import (
 
 // mostRecipients are shown at once; a message to thousands shows the rest on demand.
 const mostRecipients = 200
+
+// toneOrder is the order of recipients: who looks at a message to many looks for those who didn't get it.
+var toneOrder = []string{"bad", "refused", "wait", "quiet", "good"}
 
 // messagePage is one message with everything its node knows of it.
 type messagePage struct {
@@ -119,12 +123,15 @@ func pageMessageOf(r *http.Request) (node string, id fleet.MessageID, err error)
 func newMessagePage(m *fleet.Message, answer Answer, most int) *messagePage {
 	view := &messagePage{Message: m, Link: messageLink(m.Node, m.ID), Answer: answer, Fate: fateMark(m), In: inMark(m), Out: outMark(m)}
 	for i := range m.Recipients {
-		if i == most {
-			view.Hidden = len(m.Recipients) - most
-			view.ShowAll = view.Link + "?recipients=all"
-			break
-		}
 		view.Shown = append(view.Shown, newRecipientRow(&m.Recipients[i]))
+	}
+	slices.SortStableFunc(view.Shown, func(a, b recipientRow) int {
+		return cmp.Compare(slices.Index(toneOrder, a.Mark.Tone), slices.Index(toneOrder, b.Mark.Tone))
+	})
+	if len(view.Shown) > most {
+		view.Hidden = len(view.Shown) - most
+		view.Shown = view.Shown[:most]
+		view.ShowAll = view.Link + "?recipients=all"
 	}
 	view.Refused = refused(m.Reply)
 	view.Missing = max(0, m.RecipientCount-len(m.Recipients))
