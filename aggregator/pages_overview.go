@@ -37,6 +37,7 @@ type overviewPage struct {
 	Tiles   []tile
 	Steps   []stepRow
 	Delay   delayChart
+	Delayed string // the list of what the delays were measured on
 	ByNode  []nodeShare
 	Top     []destinationRow
 	Refused []refusalRow
@@ -119,13 +120,13 @@ func (v *overviewPage) fill(answer *FleetStats) {
 	for _, node := range answer.Nodes {
 		v.Nodes = append(v.Nodes, tab{node.Node, overviewLink(v.Span.Value, node.Node), v.Node == node.Node})
 	}
+	v.Delay, v.Delayed = newDelayChart(v.Stats.Delay), v.whole("status", "delivered")
 	v.tiles()
 	for _, step := range v.Stats.Steps {
 		from, to := step.Start, step.Start.Add(v.Span.Back/time.Duration(v.Span.Steps))
 		v.Steps = append(v.Steps, stepRow{Step: step, Link: v.behind(from, to), Good: v.behind(from, to, "status", "delivered"),
 			Wait: v.behind(from, to, "view", "queue"), Bad: v.behind(from, to, "view", "bounced"), Refused: v.behind(from, to, "view", "rejected")})
 	}
-	v.Delay = newDelayChart(v.Stats.Delay)
 	for _, node := range answer.Nodes {
 		if stats := answer.ByNode[node.Node]; stats != nil && (v.Node == "" || v.Node == node.Node) {
 			v.ByNode = append(v.ByNode, v.nodeShare(node.Node, stats))
@@ -173,8 +174,8 @@ func (v *overviewPage) tiles() {
 		{Name: "Rejected", Value: countWords(t.Rejected), Sub: shareWords(t.Rejected, recipients), Tone: "refused", Link: v.whole("view", "rejected")},
 		{Name: "Sent with TLS", Value: shareWords(v.Stats.Encrypted, over), Link: v.whole("tls", fleet.TLSYes),
 			Sub: countWords(v.Stats.Clear) + " in clear", SubLink: v.whole("tls", fleet.TLSNo)},
-		{Name: "Delivery delay", Value: secondsOrDash(d, 0.5), Sub: "median", Link: v.whole("status", "delivered")},
-		{Name: "95 % within", Value: secondsOrDash(d, 0.95), Sub: "delivery delay", Link: v.whole("status", "delivered")},
+		{Name: "Delivery delay", Value: secondsOrDash(d, 0.5), Sub: "median", Link: v.Delayed},
+		{Name: "95 % within", Value: secondsOrDash(d, 0.95), Sub: "delivery delay", Link: v.Delayed},
 	}
 }
 
