@@ -42,6 +42,7 @@ type overviewPage struct {
 	Top     []destinationRow
 	Refused []refusalRow
 	Failed  []Answer
+	Silent  bool // nobody answered whose figures these would be: zeros would look like no mail
 	Empty   bool
 }
 
@@ -101,6 +102,10 @@ func (s *Server) pageOverview(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
+	if named := func(a Answer) bool { return a.Node == view.Node }; view.Node != "" && !slices.ContainsFunc(answer.Nodes, named) {
+		s.fail(w, r, fleet.Errorf(fleet.CodeNotFound, "no node %q in the fleet", clip(view.Node, 80)))
+		return
+	}
 	view.fill(answer)
 	s.render(w, r, http.StatusOK, "overview", "Overview", view)
 }
@@ -108,9 +113,10 @@ func (s *Server) pageOverview(w http.ResponseWriter, r *http.Request) {
 func (v *overviewPage) fill(answer *FleetStats) {
 	v.Failed = failed(answer.Nodes)
 	v.Stats = &answer.Fleet
+	v.Silent = len(answer.ByNode) == 0
 	if v.Node != "" {
 		if v.Stats = answer.ByNode[v.Node]; v.Stats == nil {
-			v.Stats = &fleet.Stats{}
+			v.Stats, v.Silent = &fleet.Stats{}, true
 		}
 	}
 	for _, one := range spans {
