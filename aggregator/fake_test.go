@@ -31,6 +31,7 @@ type fakeNode struct {
 	hangs       bool  // answers nothing until the question's context ends
 	asked       []int // limits of the Messages calls
 	infos       int
+	refused     int // Events calls that failed
 	listeners   map[chan fleet.Change]bool
 	breaks      chan struct{} // closed: the streams break
 }
@@ -131,6 +132,7 @@ func (n *fakeNode) Stats(ctx context.Context, q fleet.StatsQuery) (*fleet.Stats,
 
 func (n *fakeNode) Events(ctx context.Context, opened func(), each func(fleet.Change)) error {
 	if err := n.ready(ctx); err != nil {
+		n.set(func(n *fakeNode) { n.refused++ })
 		return err
 	}
 	changes := make(chan fleet.Change)

@@ -77,7 +77,14 @@ func TestGapsAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer response.Body.Close()
-		ts.fleet.node("b").set(func(n *fakeNode) { n.down = nil })
+		eventually(t, "b is found away", func() (away bool) {
+			ts.fleet.node("b").set(func(n *fakeNode) {
+				if away = n.refused > 0; away {
+					n.down, n.refused = nil, 0
+				}
+			})
+			return away
+		})
 		lines := bufio.NewScanner(response.Body)
 		for lines.Scan() && lines.Text() != "event: gap" {
 		}
