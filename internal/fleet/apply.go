@@ -134,6 +134,7 @@ func (b *Recorded) apply(m *Message, e *Event) {
 	if m.Verdict == VerdictNone || b.Verdict == VerdictRejected || b.Verdict == VerdictTempfail {
 		m.Verdict = b.Verdict
 	}
+	m.discarded()
 	fill(&m.Reply, b.Reply)
 	for _, given := range b.Recipients {
 		r := m.asGiven(given.Address)
@@ -188,6 +189,15 @@ func (b *Left) apply(m *Message, e *Event) {
 	m.named(b.Sender, b.Recipient)
 	if b.By == LeftCanceled && m.Verdict == VerdictNone {
 		m.Verdict = VerdictAborted
+	}
+	m.discarded()
+}
+
+// discarded takes back that the client gave the message up: Postfix tells a milter nothing else of one that a rule throws
+// away, and the client that it was taken.
+func (m *Message) discarded() {
+	if m.RemovedBy == LeftDiscarded && m.Verdict == VerdictAborted {
+		m.Verdict = VerdictNone
 	}
 }
 

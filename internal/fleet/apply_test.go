@@ -37,6 +37,9 @@ func TestApply(t *testing.T) {
 			[]*Event{at(0, "A", active), at(1, "A", tried("r", "deferred")), at(2, "A", &Left{By: LeftDeleted})}, "s: r=deleted", FateDeleted},
 		"thrown away by a rule": {
 			[]*Event{at(0, "A", arrived), at(0, "A", &Left{By: LeftDiscarded, Reason: "gone", Sender: "s", Recipient: "r"})}, "s: r=deleted", FateDeleted},
+		"thrown away by a rule, which the milter takes for given up": {
+			[]*Event{at(0, "A", arrived), at(0, "A", &Left{By: LeftDiscarded, Sender: "s", Recipient: "r"}),
+				at(0.5, "A", &Recorded{Sender: "s", Recipients: []Recipient{{Address: "r"}}, Verdict: VerdictAborted})}, "s: r=deleted", FateDeleted},
 		"requeued": {
 			[]*Event{at(0, "A", active), at(1, "A", tried("r", "deferred")), at(2, "A", &Left{By: LeftRequeued})}, "s: r=requeued", FateRequeued},
 		"canceled": {[]*Event{at(0, "A", arrived), at(1, "A", &Left{By: LeftCanceled})}, ":", FateAborted},
@@ -92,6 +95,10 @@ func TestApplyInAnyOrder(t *testing.T) {
 			at(1, "A", &Refused{Client: client("192.0.2.1"), Sender: "s", Recipient: "r", Reply: "550 5.7.1 no", Whole: true}),
 		}, refused},
 		"aborted": {[]*Event{at(0, "A", &Arrived{Client: client("192.0.2.1")}), at(1, "A", &Left{By: LeftCanceled})}, aborted},
+		"thrown away for its content": {[]*Event{
+			at(0, "A", &Arrived{Client: client("192.0.2.1")}), at(0, "A", &Cleaned{"1@x"}),
+			at(1, "A", &Left{By: LeftDiscarded, Sender: "s", Recipient: "r"}),
+		}, aborted},
 		"refused for its content": {[]*Event{
 			at(0, "A", &Arrived{Client: client("192.0.2.1")}),
 			at(1, "A", &Refused{Client: client("192.0.2.1"), Sender: "s", Recipient: "r", Reply: "5.7.1 no", Whole: true}),

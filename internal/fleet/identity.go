@@ -33,8 +33,8 @@ func Choose(candidates []*Message, e *Event) *Message {
 			return m // read again
 		}
 	}
-	if recorded, ok := e.Body.(*Recorded); ok && e.QueueID == "" {
-		if m := loggedRefusal(candidates, e, recorded); m != nil {
+	if e.QueueID == "" {
+		if m := sameRefusal(candidates, e); m != nil {
 			return m
 		}
 	}
@@ -56,7 +56,7 @@ func Choose(candidates []*Message, e *Event) *Message {
 			return nil
 		}
 	case opensForMilter:
-		if gone && e.Since.Sub(best.Removed) > stampSlack || best.openedFor(opensForMilter) || age > sourceGap {
+		if gone && e.earliest().Sub(best.Removed) > stampSlack || best.openedFor(opensForMilter) || age > sourceGap {
 			return nil
 		}
 	default:
@@ -74,6 +74,32 @@ func Choose(candidates []*Message, e *Event) *Message {
 		}
 	}
 	return best
+}
+
+// sameRefusal is what the other source, log or milter, said of the refusal.
+func sameRefusal(candidates []*Message, e *Event) *Message {
+	switch body := e.Body.(type) {
+	case *Recorded:
+		return loggedRefusal(candidates, e, body)
+	case *Refused:
+		return recordedRefusal(candidates, e, body)
+	}
+	return nil
+}
+
+// recordedRefusal is the milter's record of a session in which the recipient was refused.
+func recordedRefusal(candidates []*Message, e *Event, refused *Refused) (latest *Message) {
+	for _, m := range candidates {
+		first := m.FirstSeen
+		if !m.Earliest.IsZero() {
+			first = m.Earliest
+		}
+		if m.OpenedByMilter && m.refused(refused.Recipient) && !first.After(e.Time.Add(stampSlack)) &&
+			!m.LastChange.Before(e.Time) && (latest == nil || m.FirstSeen.After(latest.FirstSeen)) {
+			latest = m
+		}
+	}
+	return latest
 }
 
 // loggedRefusal is the latest refusal in the log, of a recipient that the milter was told of, since the session began. Postfix
@@ -132,22 +158,12 @@ func openAt(candidates []*Message, e *Event) *Message {
 
 // toldLate tells of a message that may have begun when the event happened, long before the milter was told of it.
 func (m *Message) toldLate(e *Event) bool {
-	if m.Earliest.IsZero() || m.Earliest.After(e.Time.Add(stampSlack)) {
-		return false
-	}
-	if e.QueueID != "" {
-		return true
-	}
-	refused, ok := e.Body.(*Refused)
-	return ok && m.refused(refused.Recipient)
+	return e.QueueID != "" && !m.Earliest.IsZero() && !m.Earliest.After(e.Time.Add(stampSlack))
 }
 
 // overFor tells of a message that had begun before the event and can't be what it is about.
 func (m *Message) overFor(e *Event) bool {
-	switch {
-	case e.QueueID == "":
-		return e.Time.Sub(m.FirstSeen) > refusalGap
-	case e.Body.opens() == opensForLog && m.OpenedByLog:
+	if e.Body.opens() == opensForLog && m.OpenedByLog {
 		return true
 	}
 	return !m.Removed.IsZero() && m.Removed.Before(e.Time)
@@ -158,6 +174,14 @@ func (m *Message) overFor(e *Event) bool {
 func (m *Message) awaits(body Body) bool {
 	linked, ok := body.(*Linked)
 	return ok && linked.Kind == LinkRequeued && m.RemovedBy == LeftRequeued
+}
+
+// earliest is when the message of a milter's record may have begun.
+func (e *Event) earliest() time.Time {
+	if e.Earliest.IsZero() || e.Earliest.After(e.Since) {
+		return e.Since
+	}
+	return e.Earliest
 }
 
 // RefusalKey is what joins refusals that have no queue id: the client's address and the sender.

@@ -89,9 +89,12 @@ func TestChoose(t *testing.T) {
 	refused := func(sender, to string) *Refused {
 		return &Refused{Client: client("192.0.2.1"), Sender: sender, Recipient: to, Reply: "550 5.1.1 no"}
 	}
-	rejected := func(sender, to string) *Recorded {
-		return &Recorded{Client: client("192.0.2.1"), Sender: sender, Verdict: VerdictRejected,
-			Recipients: []Recipient{{Address: to, Status: StatusRejected, Refused: true}}}
+	rejected := func(sender string, to ...string) *Recorded {
+		r := &Recorded{Client: client("192.0.2.1"), Sender: sender, Verdict: VerdictRejected}
+		for _, address := range to {
+			r.Recipients = append(r.Recipients, Recipient{Address: address, Status: StatusRejected, Refused: true})
+		}
+		return r
 	}
 	tests := map[string]struct {
 		events []*Event
@@ -151,6 +154,16 @@ func TestChoose(t *testing.T) {
 		"a refusal that the milter is told of at the session's end, the log read late": {
 			[]*Event{heard(0.5, since(0.1, at(300.5, "", rejected("s", "r")))), at(2, "", refused("s", "r"))},
 			[]string{"s: r=rejected"},
+		},
+		"refusals of a session with pauses, one of them read late": {
+			[]*Event{at(2, "", refused("s", "r")),
+				heard(0.5, since(0.1, at(17.5, "", rejected("s", "r", "q")))), at(17, "", refused("s", "q"))},
+			[]string{"s: r=rejected q=rejected"},
+		},
+		"a slow client, a rule of the node's threw the message away": {
+			[]*Event{at(2, "A", arrived), at(2, "A", &Left{By: LeftDiscarded, Sender: "s", Recipient: "r"}),
+				heard(0.2, since(0.1, at(12.5, "A", &Recorded{Sender: "s", Verdict: VerdictAborted})))},
+			[]string{"s: r=deleted"},
 		},
 		"refusals of two sessions at once": {
 			[]*Event{at(2, "", refused("s", "r")), at(100, "", refused("s", "q")),
