@@ -39,9 +39,9 @@ func TestFiguresLeadToWhatTheyCount(t *testing.T) {
 		})[0]
 		links := find(tile, element("a"))
 		with := v.recipientsBehind(attr(links[0], "href"), func(r *fleet.Recipient) bool { return r.SentTLS() == fleet.TLSYes })
-		clear := v.recipientsBehind(attr(links[1], "href"), func(r *fleet.Recipient) bool { return r.SentTLS() == fleet.TLSNo })
-		want := fmt.Sprintf("Sent with TLS%.1f %%%d in clear", 100*float64(with)/float64(with+clear), clear)
-		if got := strings.ReplaceAll(text(tile), "\u00a0", " "); clear == 0 || got != want {
+		without := v.recipientsBehind(attr(links[1], "href"), func(r *fleet.Recipient) bool { return r.SentTLS() == fleet.TLSNo })
+		want := fmt.Sprintf("Sent with TLS%.1f %%%d in clear", 100*float64(with)/float64(with+without), without)
+		if got := strings.ReplaceAll(text(tile), "\u00a0", " "); without == 0 || got != want {
 			t.Errorf("%s: the tile says %q, and behind it is %q", path, got, want)
 		}
 	}
