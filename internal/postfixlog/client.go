@@ -117,6 +117,10 @@ func (t *Tracker) clientSays(l *line, m *memory, who, said []byte) {
 	}
 	k.captured = true
 	k.turnTo(l, who)
+	if verb == verbHello && k.tls == "" && k.startedTLS() {
+		k.tls = unloggedTLS
+		m.secured, m.securedPeer = k.tls, k.peer
+	}
 	k.add(l.at, fleet.ClientSays, k.redactCommand(verb, said), false)
 }
 

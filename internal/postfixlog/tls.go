@@ -1,6 +1,11 @@
 package postfixlog
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
 
 // secured is a line about a finished TLS handshake (tls_log_summary in tls_misc.c):
 //
@@ -64,4 +69,15 @@ func policyTLS(field []byte) string {
 		return ""
 	}
 	return "TLS, policy " + string(feature)
+}
+
+// unloggedTLS is what a captured conversation shows of TLS where smtp_tls_loglevel is 0, Postfix's default.
+const unloggedTLS = "TLS, of which Postfix logged no more"
+
+// startedTLS tells that the server's last reply was its consent to STARTTLS. A client that greets after that has TLS: where the
+// handshake fails, Postfix says no more on that connection.
+func (k *talk) startedTLS() bool {
+	n := len(k.lines)
+	return n > 1 && k.lines[n-1].From == fleet.ServerSays && strings.HasPrefix(k.lines[n-1].Text, "220") &&
+		k.lines[n-2].From == fleet.ClientSays && k.lines[n-2].Text == "STARTTLS"
 }

@@ -3,6 +3,8 @@ package postfixlog
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,5 +241,28 @@ func TestRemoteID(t *testing.T) {
 		if got := remoteID(reply); got != want {
 			t.Errorf("%s: got %q, want %q", reply, got, want)
 		}
+	}
+}
+
+// TestTLSWithoutItsLine: Postfix logs handshakes from smtp_tls_loglevel = 1 on, which is not its default. A conversation shows
+// all the same that there was TLS.
+func TestTLSWithoutItsLine(t *testing.T) {
+	t.Parallel()
+	log, err := os.ReadFile("testdata/starttls/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := slices.DeleteFunc(strings.Split(string(log), "\n"), func(line string) bool {
+		return strings.Contains(line, "TLS connection established to")
+	})
+	got := map[string]string{}
+	_, events := feed(lines)
+	for _, e := range events {
+		if a, ok := e.Body.(*fleet.Attempted); ok {
+			got[a.Recipient] = a.Attempt.TLS
+		}
+	}
+	if want := map[string]string{"user@tls.test": unloggedTLS, "sub@plain.test": ""}; !cmp.Equal(want, got) {
+		t.Errorf("TLS of recipients: %q, want %q", got, want)
 	}
 }
