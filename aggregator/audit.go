@@ -130,5 +130,8 @@ func (s *Server) audit(r *http.Request, e Entry) {
 		e.Role, e.Token = user.Role.String(), user.Token
 	}
 	e.Time, e.Address, e.Request = s.clock().UTC(), clientAddress(r), requestID(r.Context())
+	for _, typed := range []*string{&e.User, &e.Node, &e.Message, &e.Query} {
+		*typed = plain(*typed) // the file is read on terminals
+	}
 	s.auditLog.write(e)
 }

@@ -76,7 +76,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				s.metrics.seconds.WithLabelValues(a.route).Observe(took.Seconds())
 			}
 			s.log.Info("request", zap.String("request", requestID(r.Context())), zap.String("method", r.Method),
-				zap.String("path", r.URL.Path), zap.String("route", a.route), zap.Int("status", watched.status),
+				zap.String("path", r.URL.EscapedPath()), zap.String("route", a.route), zap.Int("status", watched.status),
 				zap.Int64("bytes", watched.bytes), zap.Duration("took", took), zap.String("address", a.address),
 				zap.String("user", a.user))
 		}()

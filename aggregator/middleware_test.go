@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/csv"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -85,5 +87,25 @@ func TestAllowedMethods(t *testing.T) {
 		if got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") != want {
 			t.Errorf("%s: %d %q, want %q", path, got.status, got.header.Get("Allow"), want)
 		}
+	}
+}
+
+// What strangers type can't act on the terminal of whoever reads the logs.
+func TestLogsAreInert(t *testing.T) {
+	log, out := logBuffer()
+	ts := startServer(t, func(o *Options) { o.Log = log })
+	ts.get(ts.browser(), "/%C2%9B2J%E2%80%AE")
+	ts.signIn(ts.browser(), "\u009b2J\u202e", "wrong")
+	audit, err := os.ReadFile(filepath.Join(ts.dir, "audit"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"log": out.String(), "audit log": string(audit)} {
+		if strings.ContainsAny(text, "\u009b\u202e") {
+			t.Errorf("%s: %q", name, text)
+		}
+	}
+	if !strings.Contains(out.String(), "/%C2%9B2J%E2%80%AE") || !strings.Contains(string(audit), "⟦U+009B⟧2J⟦U+202E⟧") {
+		t.Errorf("not told: %s\n%s", out, audit)
 	}
 }
