@@ -44,7 +44,8 @@ func Choose(candidates []*Message, e *Event) *Message {
 	}
 	age := e.Time.Sub(best.FirstSeen)
 	if e.QueueID == "" {
-		if age > refusalGap {
+		recorded, ok := e.Body.(*Recorded)
+		if age > refusalGap || ok && best.OpenedByMilter && !best.repeats(recorded) {
 			return nil
 		}
 		return best
@@ -121,6 +122,16 @@ func loggedRefusal(candidates []*Message, e *Event, recorded *Recorded) (latest 
 		}
 	}
 	return latest
+}
+
+// repeats tells whether a client tried again what it was refused in m: no recipient is news.
+func (m *Message) repeats(recorded *Recorded) bool {
+	for i := range recorded.Recipients {
+		if r := &recorded.Recipients[i]; r.Status != StatusRejected || !m.refused(r.Address) {
+			return false
+		}
+	}
+	return len(recorded.Recipients) > 0
 }
 
 func (m *Message) refused(recipient string) bool {

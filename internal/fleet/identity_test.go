@@ -165,6 +165,21 @@ func TestChoose(t *testing.T) {
 				heard(0.2, since(0.1, at(12.5, "A", &Recorded{Sender: "s", Verdict: VerdictAborted})))},
 			[]string{"s: r=deleted"},
 		},
+		"a client asks about one recipient after the other and goes away": {
+			[]*Event{at(1, "", &Recorded{Client: client("192.0.2.1"), Recipients: []Recipient{{Address: "r"}}, Verdict: VerdictAborted}),
+				at(2, "", &Recorded{Client: client("192.0.2.1"), Recipients: []Recipient{{Address: "q"}}, Verdict: VerdictAborted})},
+			[]string{": r=unknown", ": q=unknown"},
+		},
+		"two transactions in a row are refused": {
+			[]*Event{heard(0.5, since(0.1, at(1.5, "", rejected("s", "r")))), heard(0.5, since(0.1, at(2.5, "", rejected("s", "q")))),
+				at(1, "", refused("s", "r")), at(2, "", refused("s", "q"))},
+			[]string{"s: r=rejected", "s: q=rejected"},
+		},
+		"a refused transaction is tried again at once": {
+			[]*Event{at(1, "", refused("s", "r")), heard(0.5, since(0.1, at(1.5, "", rejected("s", "r")))),
+				at(2, "", refused("s", "r")), heard(0.5, since(0.1, at(2.5, "", rejected("s", "r"))))},
+			[]string{"s: r=rejected"},
+		},
 		"refusals of two sessions at once": {
 			[]*Event{at(2, "", refused("s", "r")), at(100, "", refused("s", "q")),
 				heard(0.5, since(0.1, at(300.5, "", rejected("s", "r")))), heard(99, since(0.1, at(310.5, "", rejected("s", "q"))))},
