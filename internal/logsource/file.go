@@ -49,7 +49,7 @@ func NewFile(o FileOptions) *File {
 		o.Now = time.Now
 	}
 	return &File{options: o, status: newStatus(o.Path, o.Log), pace: pace{busy: 20 * time.Millisecond, quiet: time.Second,
-		idle: 2 * time.Second, poll: 100 * time.Millisecond, grace: time.Second},
+		idle: 2 * time.Second, poll: 100 * time.Millisecond, grace: 5 * time.Second},
 		retry: backoff{first: 250 * time.Millisecond, last: 15 * time.Second}}
 }
 
