@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/net/netutil"
 	"golang.org/x/time/rate"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
@@ -57,6 +58,10 @@ const (
 	idleTimeout  = 2 * time.Minute
 	streamWrite  = 30 * time.Second
 )
+
+// maxConnections is how many connections are served at a time. Strangers must not take the memory and the file descriptors
+// that asking nodes needs; further ones wait.
+const maxConnections = 1000
 
 // ErrNoUsers tells that nobody could sign in. Its text says which command changes that.
 var ErrNoUsers = errors.New("nobody can sign in")
@@ -197,7 +202,7 @@ func (s *Server) CertificateExpires() time.Time { return s.cert.expires() }
 
 // Start serves until Shutdown. It returns at once; what ends the serving otherwise goes to the log and to failed.
 func (s *Server) Start(failed func(error)) {
-	listener := s.listener
+	listener := netutil.LimitListener(s.listener, maxConnections)
 	if s.cert != nil {
 		listener = tls.NewListener(listener, s.cert.config())
 	}
