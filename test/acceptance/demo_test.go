@@ -43,14 +43,18 @@ func runDemo(t *testing.T, ctx context.Context, demo string, consul bool) {
 	defer os.RemoveAll(dir)
 	must(t, os.Chmod(dir, 0o755))
 	ready := filepath.Join(dir, "ready")
-	cmd := exec.CommandContext(ctx, demo, "-postfleet", binary, "-ready", ready, "-trickle", "200ms", fmt.Sprintf("-consul=%t", consul))
+	cmd := exec.CommandContext(ctx, demo, "-postfleet", binary, "-ready", ready, "-trickle", "200ms", "-listen", "", fmt.Sprintf("-consul=%t", consul))
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	began := time.Now()
 	must(t, cmd.Start())
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	starting, cancel := context.WithTimeout(ctx, 2*readyWithin)
+	defer cancel()
 	var lines []string
-	err = lab.Until(ctx, func(context.Context) error {
+	err = lab.Until(starting, func(context.Context) error {
 		text, err := os.ReadFile(ready)
 		if lines = strings.Fields(string(text)); err == nil && len(lines) != 4 {
 			err = errors.New("not written yet")
@@ -64,8 +68,8 @@ func runDemo(t *testing.T, ctx context.Context, demo string, consul bool) {
 		api := fleetAPI{&lab.Aggregator{URL: lines[0], Token: lines[3]}}
 		err = errors.Join(lab.Until(ctx, api.allAnswer(3)), lab.Until(ctx, api.everyFate))
 	}
-	must(t, cmd.Process.Signal(syscall.SIGINT))
-	if exit := cmd.Wait(); exit != nil || err != nil {
+	_ = cmd.Process.Signal(syscall.SIGINT) // it may have ended, which is told below
+	if exit := <-exited; exit != nil || err != nil {
 		t.Fatalf("%v, exit: %v\n%s", err, exit, out.Bytes())
 	}
 	for _, want := range []string{lines[0], lines[1], lines[2]} {

@@ -32,7 +32,7 @@ type options struct {
 func main() {
 	var opts options
 	flag.StringVar(&opts.postfleet, "postfleet", "bin/postfleet", "path of the binary to show")
-	flag.StringVar(&opts.listen, "listen", "127.0.0.1:8527", "`address` of the page; a free port is taken when it is in use")
+	flag.StringVar(&opts.listen, "listen", "127.0.0.1:8527", "`address` of the page; another port is taken when it is in use")
 	flag.BoolVar(&opts.consul, "consul", false, "run a real Consul server instead of a static list of nodes")
 	flag.StringVar(&opts.ready, "ready", "", "write address, user, password and token to this `file` when all is up")
 	flag.DurationVar(&opts.trickle, "trickle", 3*time.Second, "about how often new mail is sent")
@@ -70,7 +70,7 @@ func run(ctx context.Context, opts options, out io.Writer) (err error) {
 		return interrupted(ctx, err)
 	}
 	fleet, err := l.StartFleet(starting, lab.FleetOptions{Binary: binary, Domains: senderDomains, Routes: routes,
-		Users: map[string]string{submitter: "demo"}, Retry: 20 * time.Second, Consul: opts.consul, Listen: freeOr(opts.listen)})
+		Users: map[string]string{submitter: "demo"}, Retry: 20 * time.Second, Consul: opts.consul, Listen: opts.listen})
 	if err != nil {
 		return interrupted(ctx, err)
 	}
@@ -96,14 +96,6 @@ func interrupted(ctx context.Context, err error) error {
 	default:
 		return err
 	}
-}
-
-// freeOr is the address when nobody uses it, otherwise empty.
-func freeOr(address string) string {
-	if lab.Free(address) {
-		return address
-	}
-	return ""
 }
 
 func announce(out io.Writer, fleet *lab.Fleet, binary string, took time.Duration) {

@@ -16,7 +16,7 @@ type FleetOptions struct {
 	Users   map[string]string // who may submit mail with a password
 	Retry   time.Duration     // see PostfixOptions
 	Consul  bool              // members and certificates from a real Consul server
-	Listen  string            // HOST:PORT of the page; a free port when empty
+	Listen  string            // HOST:PORT of the page; a free port when empty or taken
 
 	MilterDefault string // see PostfixOptions
 }
@@ -100,7 +100,10 @@ func (f *Fleet) startAggregator(ctx context.Context, l *Lab, opts FleetOptions) 
 	if f.Access, err = l.NewAccess(ctx, opts.Binary); err != nil {
 		return err
 	}
-	options := AggregatorOptions{Access: f.Access, Consul: f.Agent, Listen: opts.Listen}
+	options := AggregatorOptions{Access: f.Access, Consul: f.Agent}
+	if Free(opts.Listen) {
+		options.Listen = opts.Listen
+	}
 	if f.Agent == nil {
 		options.Nodes = f.Nodes
 	}

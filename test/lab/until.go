@@ -75,8 +75,11 @@ func FreeAddr(host string) (string, error) {
 	return net.JoinHostPort(host, strconv.Itoa(port)), err
 }
 
-// Free tells whether nobody uses a TCP address.
+// Free tells whether nobody uses a TCP address; an empty one is not an address.
 func Free(address string) bool {
+	if address == "" {
+		return false
+	}
 	listener, err := net.Listen("tcp", address)
 	return err == nil && listener.Close() == nil
 }
