@@ -68,7 +68,7 @@ bench-quick: bench-deps build ## ratios to bare Postfix, OpenDKIM and rspamd, in
 
 .PHONY: deps demo-deps bench-deps
 deps: ## Debian packages that the tests need
-	scripts/apt-install postfix opendkim opendkim-tools python3-dkim chromium gcc libc6-dev ca-certificates
+	scripts/apt-install postfix opendkim opendkim-tools python3-dkim chromium systemd systemd-journal-remote openssl gcc libc6-dev ca-certificates
 demo-deps:
 	scripts/apt-install postfix ca-certificates
 bench-deps:
