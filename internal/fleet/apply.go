@@ -201,6 +201,20 @@ func (m *Message) discarded() {
 	}
 }
 
+// apply takes the carrier's word for a recipient that was handed to it, and for no other.
+func (b *Reported) apply(m *Message, _ *Event) {
+	for i := range m.Recipients {
+		r := &m.Recipients[i]
+		if n := len(r.Attempts); n == 0 || r.Attempts[n-1].Hop == "" || !strings.EqualFold(r.Address, b.Recipient) {
+			continue
+		}
+		if r.Carried == nil || !b.Carried.Time.Before(r.Carried.Time) {
+			carried := b.Carried
+			r.Carried = &carried
+		}
+	}
+}
+
 func (b *Linked) apply(m *Message, _ *Event) {
 	for _, link := range m.Links {
 		if link.QueueID == b.QueueID && link.Kind == b.Kind {

@@ -136,6 +136,12 @@ type (
 		Recipient string
 	}
 
+	// Reported is the carrier's word on one recipient of a message that this node handed over.
+	Reported struct {
+		Recipient string // as the carrier has it: the address that this node sent
+		Carried   Carried
+	}
+
 	// Linked joins another queue id to this message.
 	Linked struct {
 		Kind    LinkKind
@@ -166,4 +172,5 @@ func (*Conversation) opens() opening { return opensNothing }
 func (*HoldChanged) opens() opening  { return opensWeakly }
 func (*Expired) opens() opening      { return opensWeakly }
 func (*Left) opens() opening         { return opensNothing }
+func (*Reported) opens() opening     { return opensNothing }
 func (*Linked) opens() opening       { return opensWeakly }

@@ -9,28 +9,37 @@ type Member struct {
 	Healthy bool              `json:"healthy"`
 	Reason  string            `json:"reason,omitempty"` // why not healthy
 	Meta    map[string]string `json:"meta,omitempty"`
+
+	// Hop is where the node takes mail of other nodes, HOST:PORT; empty: it carries none.
+	Hop string `json:"hop,omitempty"`
+	// Fit: the node may be given new mail: its mail service passes, it doesn't drain, its queue is within bounds. Unfit says why not.
+	Fit    bool   `json:"fit"`
+	Unfit  string `json:"unfit,omitempty"`
+	Weight int    `json:"weight,omitempty"` // its share of mail; 0: 1
 }
 
 // NodeInfo is what a node says of itself.
 type NodeInfo struct {
-	Name         string     `json:"name"`
-	Version      string     `json:"version"`
-	Hostname     string     `json:"hostname"`
-	Role         string     `json:"role"`                   // node or master
-	MailAddress  string     `json:"mail_address,omitempty"` // host:port where its Postfix takes mail
-	Addresses    []string   `json:"addresses,omitempty"`
-	Postfix      string     `json:"postfix,omitempty"` // mail_version
-	Started      time.Time  `json:"started"`
-	Now          time.Time  `json:"now"` // the node's clock, for the difference to the aggregator's
-	Capabilities []string   `json:"capabilities"`
-	Selectors    []Selector `json:"selectors,omitempty"`
-	Capture      string     `json:"capture"` // on, off, unknown: whether outbound conversations are in the log
-	Draining     bool       `json:"draining,omitempty"`
-	Queue        *Queue     `json:"queue,omitempty"` // nil: the queue directory can't be read
-	Log          LogState   `json:"log"`
-	Recording    Recording  `json:"recording"`
-	Milter       Traffic    `json:"milter"`
-	Checks       []Check    `json:"checks"`
+	Name         string      `json:"name"`
+	Version      string      `json:"version"`
+	Hostname     string      `json:"hostname"`
+	Role         string      `json:"role"`                   // node or master
+	MailAddress  string      `json:"mail_address,omitempty"` // host:port where its Postfix takes mail
+	Addresses    []string    `json:"addresses,omitempty"`
+	Postfix      string      `json:"postfix,omitempty"` // mail_version
+	Started      time.Time   `json:"started"`
+	Now          time.Time   `json:"now"` // the node's clock, for the difference to the aggregator's
+	Capabilities []string    `json:"capabilities"`
+	Selectors    []Selector  `json:"selectors,omitempty"`
+	Capture      string      `json:"capture"` // on, off, unknown: whether outbound conversations are in the log
+	Draining     bool        `json:"draining,omitempty"`
+	Drain        *Drain      `json:"drain,omitempty"` // while it drains on an administrator's word
+	Relay        *RelayState `json:"relay,omitempty"`
+	Queue        *Queue      `json:"queue,omitempty"` // nil: the queue directory can't be read
+	Log          LogState    `json:"log"`
+	Recording    Recording   `json:"recording"`
+	Milter       Traffic     `json:"milter"`
+	Checks       []Check     `json:"checks"`
 }
 
 // Capabilities of this version; an aggregator shows a missing one as such.
@@ -39,6 +48,8 @@ const (
 	CapTranscripts = "transcripts"
 	CapEvents      = "events"
 	CapStats       = "stats"
+	CapDrain       = "drain"             // takes drain and undrain
+	CapRelay       = "relay"             // hands over and carries, reports what became of what it carried
 	CapOutcome     = "filter-tls-reason" // Query.TLS and Query.Reason, which an older node would ignore
 )
 

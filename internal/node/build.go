@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -105,14 +106,22 @@ func (n *Node) buildAPI(c *config.Milter) error {
 	}
 	n.certificates = credentials.Source
 	handler := nodeapi.NewHandler(nodeapi.Options{Node: n.name, Store: n.store, Info: n.Info, Log: n.o.Log.Named("nodeapi"),
-		Registerer: n.o.Registry, Now: n.o.Now})
+		Registerer: n.o.Registry, Now: n.o.Now, Caller: caller(credentials)})
 	n.api, err = nodeapi.Listen(nodeapi.ServerOptions{Address: string(c.API.Listen), Handler: handler,
-		TLS: pki.ServerConfig(credentials, pki.Aggregator), Log: n.o.Log.Named("nodeapi")})
+		TLS: pki.ServerConfig(credentials, pki.Aggregator, pki.Node), Log: n.o.Log.Named("nodeapi")})
 	if err != nil {
 		return err
 	}
 	n.stops.add("node API", n.api.Shutdown)
 	return nil
+}
+
+// caller reads from its certificate who asks.
+func caller(credentials pki.Options) func(*tls.ConnectionState) (nodeapi.Caller, error) {
+	return func(state *tls.ConnectionState) (nodeapi.Caller, error) {
+		id, err := credentials.Peer(state)
+		return nodeapi.Caller{Name: id.Name, Aggregator: id.Role == pki.Aggregator}, err
+	}
 }
 
 func (n *Node) buildStatus(c *config.Milter) error {

@@ -1,6 +1,7 @@
 package nodeapi
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -110,8 +111,21 @@ func pointer[T any](value *T, err error) (*T, error) {
 
 // get asks for one JSON answer.
 func (c *Client) get(ctx context.Context, path string, values url.Values, into any) error {
+	return c.ask(ctx, http.MethodGet, path, values, nil, into)
+}
+
+// post sends a value as JSON and reads the answer.
+func (c *Client) post(ctx context.Context, path string, value, into any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("write the question: %w", err)
+	}
+	return c.ask(ctx, http.MethodPost, path, nil, body, into)
+}
+
+func (c *Client) ask(ctx context.Context, method, path string, values url.Values, send []byte, into any) error {
 	asked := time.Now()
-	response, err := c.open(ctx, path, values)
+	response, err := c.open(ctx, method, path, values, send)
 	if err != nil {
 		return c.explain(ctx, asked, err)
 	}
@@ -126,12 +140,15 @@ func (c *Client) get(ctx context.Context, path string, values url.Values, into a
 }
 
 // open asks and gives an answer with status 200, whose body the caller closes.
-func (c *Client) open(ctx context.Context, path string, values url.Values) (*http.Response, error) {
+func (c *Client) open(ctx context.Context, method, path string, values url.Values, send []byte) (*http.Response, error) {
 	target := *c.base
 	target.Path, target.RawQuery = path, values.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(send))
 	if err != nil {
 		return nil, err
+	}
+	if send != nil {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

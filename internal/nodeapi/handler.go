@@ -3,6 +3,7 @@ package nodeapi
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -37,11 +38,20 @@ type Options struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now
-	Timeout    time.Duration         // of one answer; 0: 30 s
-	Heartbeat  time.Duration         // between signs of life on the event stream; 0: 15 s
+	// Caller tells who is at the other end of a connection that the TLS settings let in; nil: the aggregator.
+	Caller    func(*tls.ConnectionState) (Caller, error)
+	Timeout   time.Duration // of one answer; 0: 30 s
+	Heartbeat time.Duration // between signs of life on the event stream; 0: 15 s
 }
 
-// Handler answers the node API. It does not look at who asks: serve it with [Server].
+// Caller is who asks: an aggregator, which may ask everything, or another node, which may ask about the mail that it handed
+// over and nothing else.
+type Caller struct {
+	Name       string
+	Aggregator bool
+}
+
+// Handler answers the node API. Whom TLS lets in is decided by the [Server]'s settings, what they may ask here.
 type Handler struct {
 	o       Options
 	mux     *http.ServeMux
@@ -64,7 +74,7 @@ func NewHandler(o Options) *Handler {
 	h.answer(routeMessage, h.message)
 	h.answer(routeTranscripts, h.transcripts)
 	h.answer(routeStats, h.stats)
-	h.mux.Handle("GET "+routeEvents, h.metrics.measure(routeEvents, http.HandlerFunc(h.events)))
+	h.mux.Handle("GET "+routeEvents, h.metrics.measure(routeEvents, h.only(isAggregator, h.events)))
 	h.mux.Handle("/", h.metrics.measure("unknown", http.HandlerFunc(h.unknown)))
 	return h
 }
@@ -86,12 +96,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // down.
 func (h *Handler) EndStreams() { h.end.Do(func() { close(h.ending) }) }
 
-// answer routes GET requests to a function that gives the answer's JSON.
+// answer routes an aggregator's GET requests to a function that gives the answer's JSON.
 func (h *Handler) answer(route string, ask func(*http.Request) (any, error)) {
-	h.mux.Handle("GET "+route, h.metrics.measure(route, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h.handle(http.MethodGet, route, isAggregator, func(r *http.Request, _ Caller) (any, error) { return ask(r) })
+}
+
+func isAggregator(c Caller) bool { return c.Aggregator }
+
+// handle routes requests of those that may make them to a function that gives the answer's JSON.
+func (h *Handler) handle(method, route string, may func(Caller) bool, ask func(*http.Request, Caller) (any, error)) {
+	h.mux.Handle(method+" "+route, h.metrics.measure(route, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), h.o.Timeout)
 		defer cancel()
-		value, err := ask(r.WithContext(ctx))
+		caller, err := h.caller(r, may)
+		if err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		value, err := ask(r.WithContext(ctx), caller)
 		if err != nil {
 			h.fail(w, r, err)
 			return
@@ -104,6 +127,35 @@ func (h *Handler) answer(route string, ask func(*http.Request) (any, error)) {
 			h.o.Log.Debug("node API answer not sent", zap.String("path", r.URL.Path), zap.Error(err))
 		}
 	})))
+}
+
+// only lets those through that may ask.
+func (h *Handler) only(may func(Caller) bool, next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := h.caller(r, may); err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		next(w, r)
+	})
+}
+
+// maxBody bounds what a caller may send.
+const maxBody = 1 << 20
+
+// caller tells who asks, if they may.
+func (h *Handler) caller(r *http.Request, may func(Caller) bool) (Caller, error) {
+	caller := Caller{Name: "aggregator", Aggregator: true}
+	if h.o.Caller != nil {
+		var err error
+		if caller, err = h.o.Caller(r.TLS); err != nil {
+			return Caller{}, fleet.Errorf(fleet.CodeForbidden, "%v", err)
+		}
+	}
+	if !may(caller) {
+		return Caller{}, fleet.Errorf(fleet.CodeForbidden, "%s may not ask this", caller.Name)
+	}
+	return caller, nil
 }
 
 func (h *Handler) health(r *http.Request) (any, error) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ func (c *Client) Events(ctx context.Context, opened func(), each func(fleet.Chan
 // listen reads server-sent events: opened is called once before them, heard for every line, each for every change. Events of other names are
 // those of a newer node.
 func (c *Client) listen(ctx context.Context, opened, heard func(), each func(fleet.Change)) error {
-	response, err := c.open(ctx, routeEvents, nil)
+	response, err := c.open(ctx, http.MethodGet, routeEvents, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@ package nodeapi
 
 import "github.com/postfleet/postfleet/internal/fleet"
 
-// The routes. All of them take GET alone.
+// The routes. Those that change something take POST.
 const (
 	routeNode        = "/v1/node"
 	routeHealth      = "/v1/health"

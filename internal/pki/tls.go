@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -27,9 +29,9 @@ type Options struct {
 	Now    func() time.Time // nil: time.Now
 }
 
-// ServerConfig are TLS settings for a listener that only holders of the role may reach. Everybody else fails the
+// ServerConfig are TLS settings for a listener that only holders of the roles may reach. Everybody else fails the
 // handshake: no certificate, another CA, expired, another role, a TLS version before 1.3.
-func ServerConfig(o Options, allow Role) *tls.Config {
+func ServerConfig(o Options, allow ...Role) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: []string{protocol},
@@ -50,14 +52,30 @@ func ServerConfig(o Options, allow Role) *tls.Config {
 				SessionTicketsDisabled: true,
 				VerifyConnection: func(state tls.ConnectionState) error {
 					id, err := o.Scheme.identify(state.PeerCertificates[0])
-					if err == nil && id.Role != allow {
-						err = fmt.Errorf("%s may not call: only the %s may", id, allow)
+					if err == nil && !slices.Contains(allow, id.Role) {
+						err = fmt.Errorf("%s may not call: only the %s may", id, join(allow))
 					}
 					return err
 				},
 			}, nil
 		},
 	}
+}
+
+func join(roles []Role) string {
+	words := make([]string, len(roles))
+	for i, role := range roles {
+		words[i] = string(role)
+	}
+	return strings.Join(words, " or the ")
+}
+
+// Peer is who is at the other end of a connection that a [ServerConfig] let in.
+func (o Options) Peer(state *tls.ConnectionState) (Identity, error) {
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return Identity{}, errors.New("the connection shows no certificate")
+	}
+	return o.Scheme.identify(state.PeerCertificates[0])
 }
 
 // ClientConfig are TLS settings for calls to one daemon of the fleet, wherever it runs. A peer that is somebody else
