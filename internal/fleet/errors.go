@@ -17,6 +17,7 @@ const (
 	CodeUnavailable  Code = "unavailable"   // a node is away, or recording is paused
 	CodeUnsupported  Code = "not_supported" // the node's version can't do this
 	CodeTooMany      Code = "too_many"      // of something that the asker may have so many of at a time
+	CodeConflict     Code = "conflict"      // with what somebody else did, or with how things are: look, and ask again
 	CodeInternal     Code = "internal"
 )
 

@@ -83,10 +83,19 @@ type Candidate struct {
 // Drain is a node that takes no new mail: it leaves the mail service's DNS, balancers and the relay candidates, and
 // finishes its queue.
 type Drain struct {
-	Since time.Time `json:"since"`
-	By    string    `json:"by,omitempty"` // who asked for it
-	Left  int       `json:"left"`         // messages that still wait in the queue; -1: can't be counted
-	Open  int64     `json:"open"`         // SMTP sessions that the milter still serves
-	Safe  bool      `json:"safe"`         // nothing is left: the host may be rebooted
-	Text  string    `json:"text"`         // the same in words
+	Since  time.Time `json:"since"`
+	By     string    `json:"by,omitempty"`     // who asked for it
+	Reason string    `json:"reason,omitempty"` // in their words
+	Left   int       `json:"left"`             // messages that still wait in the queue (incoming, active, deferred); -1: can't be counted
+	Held   int       `json:"held,omitempty"`   // messages on hold, which nobody waits for
+	Open   int64     `json:"open"`             // SMTP sessions that the milter still serves
+	Safe   bool      `json:"safe"`             // nothing is left: the host may be rebooted
+	Text   string    `json:"text"`             // the same in words
+}
+
+// DrainOrder asks a node to drain, or to take mail again.
+type DrainOrder struct {
+	On     bool   `json:"on"`
+	By     string `json:"by,omitempty"` // who asks
+	Reason string `json:"reason,omitempty"`
 }

@@ -24,6 +24,7 @@ var statuses = map[fleet.Code]int{
 	fleet.CodeNotFound:     http.StatusNotFound,
 	fleet.CodeUnsupported:  http.StatusNotImplemented,
 	fleet.CodeTooMany:      http.StatusTooManyRequests,
+	fleet.CodeConflict:     http.StatusConflict,
 	fleet.CodeUnavailable:  http.StatusServiceUnavailable,
 	fleet.CodeInternal:     http.StatusInternalServerError,
 }
