@@ -49,7 +49,8 @@ const (
 	CapEvents      = "events"
 	CapStats       = "stats"
 	CapDrain       = "drain"             // takes drain and undrain
-	CapRelay       = "relay"             // hands over and carries, reports what became of what it carried
+	CapKeys        = "keys"              // shows and takes orders about the life of its DKIM keys
+	CapRelay       = "relay"             // hands over and carries, reports what became of what it carried; Query.Hops
 	CapOutcome     = "filter-tls-reason" // Query.TLS and Query.Reason, which an older node would ignore
 )
 
