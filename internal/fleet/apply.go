@@ -8,6 +8,9 @@ import (
 // Apply lets an event change its message. It is idempotent: an event that was applied before changes nothing; and events
 // from the milter and the log may come in either order.
 func (m *Message) Apply(e *Event) {
+	if reported, ok := e.Body.(*Reported); ok && !reported.about(m) {
+		return
+	}
 	if e.Time.After(m.LastChange) {
 		m.LastChange = e.Time
 	}
@@ -37,6 +40,9 @@ func (m *Message) openedFor(source opening) bool {
 
 func (b *Arrived) apply(m *Message, _ *Event) {
 	m.Client.fill(b.Client)
+	if b.Hop != nil {
+		m.hopOf(*b.Hop)
+	}
 	if m.Sender == "" {
 		m.Sender = b.Sender
 	}
@@ -121,6 +127,9 @@ func (b *Recorded) apply(m *Message, e *Event) {
 	if b.Source != SourceUnknown {
 		m.Source = b.Source
 	}
+	if b.Hop != nil {
+		m.hopOf(*b.Hop)
+	}
 	fill(&m.Sender, b.Sender)
 	fill(&m.HeaderFrom, b.HeaderFrom)
 	fill(&m.HeaderTo, b.HeaderTo)
@@ -201,20 +210,6 @@ func (m *Message) discarded() {
 	}
 }
 
-// apply takes the carrier's word for a recipient that was handed to it, and for no other.
-func (b *Reported) apply(m *Message, _ *Event) {
-	for i := range m.Recipients {
-		r := &m.Recipients[i]
-		if n := len(r.Attempts); n == 0 || r.Attempts[n-1].Hop == "" || !strings.EqualFold(r.Address, b.Recipient) {
-			continue
-		}
-		if r.Carried == nil || !b.Carried.Time.Before(r.Carried.Time) {
-			carried := b.Carried
-			r.Carried = &carried
-		}
-	}
-}
-
 func (b *Linked) apply(m *Message, _ *Event) {
 	for _, link := range m.Links {
 		if link.QueueID == b.QueueID && link.Kind == b.Kind {
@@ -269,7 +264,9 @@ func (m *Message) settle() {
 		} else {
 			r.Status = StatusQueued
 		}
-		if r.Status.InQueue() {
+		if r.handed() != nil {
+			r.settleCarried()
+		} else if r.Status.InQueue() {
 			r.Status = m.waiting(r)
 		}
 	}

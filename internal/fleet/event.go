@@ -64,6 +64,7 @@ type (
 	Arrived struct {
 		Client Client
 		Sender string // pickup only
+		Hop    *Hop   // what the log knows of it: the queue id on the origin; nil unless the fleet's hop service took the mail
 	}
 
 	// Cleaned is cleanup's message-id line. Mail that Postfix makes itself (bounces) begins with it.
@@ -98,6 +99,7 @@ type (
 	Recorded struct {
 		Client     Client
 		Source     Source
+		Hop        *Hop // with SourceHop: the origin
 		Sender     string
 		Recipients []Recipient
 		HeaderFrom string
@@ -136,9 +138,12 @@ type (
 		Recipient string
 	}
 
-	// Reported is the carrier's word on one recipient of a message that this node handed over.
+	// Reported is the carrier's word on one recipient of a message that this node handed over. It changes nothing unless
+	// the recipient's last attempt handed this very mail to that node; see [Message.Apply].
 	Reported struct {
-		Recipient string // as the carrier has it: the address that this node sent
+		ID        MessageID // of the message here; the event's queue id may be another's by now
+		MessageID string    // of the mail, as the carrier has it
+		Recipient string    // the address that this node sent
 		Carried   Carried
 	}
 

@@ -33,6 +33,9 @@ func Choose(candidates []*Message, e *Event) *Message {
 			return m // read again
 		}
 	}
+	if reported, ok := e.Body.(*Reported); ok {
+		return handedOver(candidates, reported)
+	}
 	if e.QueueID == "" {
 		if m := sameRefusal(candidates, e); m != nil {
 			return m
@@ -75,6 +78,16 @@ func Choose(candidates []*Message, e *Event) *Message {
 		}
 	}
 	return best
+}
+
+// handedOver is the message that a carrier's report is about, however long ago it was over.
+func handedOver(candidates []*Message, reported *Reported) *Message {
+	for _, m := range candidates {
+		if reported.about(m) {
+			return m
+		}
+	}
+	return nil
 }
 
 // sameRefusal is what the other source, log or milter, said of the refusal.

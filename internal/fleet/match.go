@@ -10,6 +10,7 @@ func (q *Query) Match(m *Message) bool {
 		!q.Until.IsZero() && m.ID >= MessageIDAt(q.Until),
 		!q.View.Match(m),
 		q.Node != "" && q.Node != m.Node,
+		!q.matchHop(m),
 		q.Sender != "" && !matchAddress(q.Sender, m.Sender),
 		q.Subject != "" && !matchWords(q.Subject, m.Subject),
 		q.MessageID != "" && !strings.EqualFold(TrimAngle(q.MessageID), m.MessageID),
@@ -28,6 +29,17 @@ func (q *Query) Match(m *Message) bool {
 		}
 	}
 	return false
+}
+
+// matchHop leaves hops out unless they are asked for, be it by a queue id, which names one queue file and no other.
+func (q *Query) matchHop(m *Message) bool {
+	switch q.Hops {
+	case HopsOnly:
+		return m.IsHop()
+	case HopsYes:
+		return true
+	}
+	return !m.IsHop() || q.QueueID != ""
 }
 
 func (q *Query) matchRecipient(r *Recipient) bool {
@@ -49,6 +61,9 @@ func (q *Query) matchRecipient(r *Recipient) bool {
 	if q.Relay == "" {
 		return true
 	}
+	if c := r.Carried; c != nil && (strings.EqualFold(q.Relay, c.RelayHost) || strings.EqualFold(q.Relay, c.RelayAddr)) {
+		return true
+	}
 	for i := range r.Attempts {
 		if strings.EqualFold(q.Relay, r.Attempts[i].RelayHost) || strings.EqualFold(q.Relay, r.Attempts[i].RelayAddr) {
 			return true
@@ -63,7 +78,7 @@ func (v View) Match(m *Message) bool {
 	case ViewGood:
 		return m.Fate() == FateDelivered
 	case ViewQueue:
-		return m.InQueue()
+		return m.Waits()
 	case ViewBounced:
 		return m.Count(Status.Failed) > 0
 	case ViewRejected:

@@ -89,35 +89,12 @@ const (
 	VerdictAborted  Verdict = "aborted"  // the client went away or reset before the message was complete
 )
 
-// Hop tells where a mail entered the fleet that this node carries.
-type Hop struct {
-	Origin  string `json:"origin"`             // the node that handed it over, by its certificate
-	QueueID string `json:"queue_id,omitempty"` // there; from XFORWARD (https://www.postfix.org/XFORWARD_README.html)
-}
-
-// Carried is what the node that carries a recipient's mail says became of it. It is taken from the carrier alone, and only
-// for a hop that both ends know: the origin's attempt and the carrier's message name each other's queue ids and one
-// Message-ID.
-type Carried struct {
-	Node       string    `json:"node"`
-	ID         MessageID `json:"id"` // of the hop's message on that node
-	QueueID    string    `json:"queue_id"`
-	Status     Status    `json:"status"`
-	DSN        string    `json:"dsn,omitempty"`
-	Relay      string    `json:"relay,omitempty"`
-	Reply      string    `json:"reply,omitempty"`
-	TLS        string    `json:"tls,omitempty"`
-	Attempts   int       `json:"attempts,omitempty"`   // how often the carrier tried
-	Transcript string    `json:"transcript,omitempty"` // of the last attempt, on the carrier
-	Bounce     string    `json:"bounce,omitempty"`     // queue id, on the carrier, of the notice to the sender
-	Time       time.Time `json:"time"`                 // of the last change there
-}
-
-// Link joins a message to another queue file on the same node.
+// Link joins a message to another queue file, on the same node or, where Node says so, on the node that carried the mail.
 type Link struct {
 	Kind    LinkKind  `json:"kind"`
 	QueueID string    `json:"queue_id"`
-	ID      MessageID `json:"id,omitempty"` // zero while the other message is not known
+	ID      MessageID `json:"id,omitempty"`   // zero while the other message is not known
+	Node    string    `json:"node,omitempty"` // that has the other message; empty: the one that has this message
 }
 
 // LinkKind tells what the other queue file is to this one.
@@ -162,7 +139,7 @@ type Message struct {
 	Expired    bool        `json:"expired,omitempty"`            // Postfix gave up on the recipients that still waited
 	RemovedBy  LeftBy      `json:"removed_by,omitempty"`         // how it left the queue, where the log says so
 	Inbound    bool        `json:"inbound_transcript,omitempty"` // an inbound transcript is stored
-	Hop        *Hop        `json:"hop,omitempty"`                // this is a hop of a mail that entered the fleet elsewhere
+	Hop        *Hop        `json:"hop,omitempty"`                // where the mail entered the fleet; nil unless Source is SourceHop
 
 	// RecipientCount is what the queue manager counted; more than len(Recipients) when the log lacks some.
 	RecipientCount int `json:"recipient_count,omitempty"`
@@ -180,11 +157,14 @@ type Message struct {
 // Status is the fate of one recipient.
 type Status string
 
-// The fates. The first four leave the message in the queue.
+// The fates. The first four aren't final: the mail waits on this node or, where it was handed over, on its carrier.
 const (
-	StatusQueued    Status = "queued" // no attempt yet
-	StatusDeferred  Status = "deferred"
-	StatusHeld      Status = "held"
+	StatusQueued   Status = "queued" // no attempt yet
+	StatusDeferred Status = "deferred"
+	StatusHeld     Status = "held"
+	// StatusRelayed is a recipient in transit: another node of the fleet took the mail over, and hasn't tried to deliver it,
+	// or hasn't told yet. What the carrier tells then is the status; see [Recipient.Carrier].
+	StatusRelayed   Status = "relayed"
 	StatusDelivered Status = "delivered"
 	StatusBounced   Status = "bounced"
 	StatusExpired   Status = "expired"  // given up after maximal_queue_lifetime
@@ -192,16 +172,16 @@ const (
 	StatusDeleted   Status = "deleted"  // removed by an administrator, or thrown away by a rule of theirs
 	StatusRequeued  Status = "requeued" // moved to another queue id
 	StatusUnknown   Status = "unknown"  // left the queue, and the log doesn't say how
-	// StatusRelayed: another node of the fleet took it over, and hasn't told yet what became of it.
-	StatusRelayed Status = "relayed"
 )
 
 // Statuses are all recipient fates, in the order in which pages list them.
-var Statuses = []Status{StatusDelivered, StatusQueued, StatusDeferred, StatusHeld, StatusBounced, StatusExpired, StatusRejected,
+var Statuses = []Status{StatusDelivered, StatusQueued, StatusRelayed, StatusDeferred, StatusHeld, StatusBounced, StatusExpired, StatusRejected,
 	StatusDeleted, StatusRequeued, StatusUnknown}
 
-// InQueue tells whether a recipient of that status still waits on the node.
-func (s Status) InQueue() bool { return s == StatusQueued || s == StatusDeferred || s == StatusHeld }
+// InQueue tells whether a recipient of that status still waits, on the node or on the one that carries the mail.
+func (s Status) InQueue() bool {
+	return s == StatusQueued || s == StatusRelayed || s == StatusDeferred || s == StatusHeld
+}
 
 // Failed tells whether the sender got, or will get, the mail back.
 func (s Status) Failed() bool { return s == StatusBounced || s == StatusExpired }
@@ -217,7 +197,7 @@ type Recipient struct {
 	Reply    string    `json:"reply,omitempty"`   // last reply, or the reason of the last failure
 	Refused  bool      `json:"refused,omitempty"` // at RCPT TO
 	Attempts []Attempt `json:"attempts,omitempty"`
-	Carried  *Carried  `json:"carried,omitempty"` // by another node: its word on what became of it
+	Carried  *Carried  `json:"carried,omitempty"` // by another node: its word on what became of it; nil until it tells
 }
 
 // Domain is the recipient's domain in lower case, empty for an address without one.
@@ -241,12 +221,10 @@ type Attempt struct {
 	Reply      string    `json:"reply,omitempty"`
 	RemoteID   string    `json:"remote_queue_id,omitempty"` // from "queued as ID" in the reply
 	Transcript string    `json:"transcript,omitempty"`      // key of the outbound transcript
-	// Hop: it went to another node of the fleet: the node's name, or AnyCarrier while only the fleet's relay knows which.
+	// Hop says that it went to another node of the fleet, whether that took it or not: the node's name, or [AnyCarrier] where
+	// the relay on this node chose it.
 	Hop string `json:"hop,omitempty"`
 }
-
-// AnyCarrier stands for the node that took a mail in failover until that node reports it.
-const AnyCarrier = "*"
 
 // Fate is what became of a message as a whole.
 type Fate string
@@ -254,6 +232,7 @@ type Fate string
 // The fates of a message, rolled up from its recipients.
 const (
 	FateQueued    Fate = "queued"
+	FateRelayed   Fate = "relayed" // in transit: with another node of the fleet, and none waits here
 	FateDeferred  Fate = "deferred"
 	FateHeld      Fate = "held"
 	FateDelivered Fate = "delivered" // to every recipient
@@ -294,6 +273,8 @@ func (m *Message) Fate() Fate {
 		return FateDeferred
 	case seen[StatusQueued] > 0:
 		return FateQueued
+	case seen[StatusRelayed] > 0:
+		return FateRelayed
 	case accepted > 0 && seen[StatusDelivered] == accepted:
 		return FateDelivered
 	case seen[StatusDelivered] > 0:
@@ -317,6 +298,9 @@ func (m *Message) QueueIDGone() bool { return m.QueueID == "" || !m.Removed.IsZe
 func (m *Message) InQueue() bool {
 	return m.QueueID != "" && m.Removed.IsZero() && m.Fate() != FateAborted && m.Fate() != FateRejected
 }
+
+// Waits tells whether a recipient's mail still waits somewhere: in this node's queue, or with the node that carries it.
+func (m *Message) Waits() bool { return m.InQueue() || m.Count(Status.InQueue) > 0 }
 
 // AddressDomain is the part of an address behind the last @, in lower case and without a trailing dot.
 func AddressDomain(address string) string {

@@ -25,13 +25,30 @@ func (r *Recipient) SentTLS() string {
 		return ""
 	}
 	last := &r.Attempts[len(r.Attempts)-1]
+	addr, tls := last.RelayAddr, last.TLS
+	if c := r.carriedBy(last); c != nil {
+		addr, tls = c.RelayAddr, c.TLS
+	}
 	switch {
-	case !last.OverNetwork():
+	case addr == "":
 		return ""
-	case last.TLS != "":
+	case tls != "":
 		return TLSYes
 	}
 	return TLSNo
+}
+
+// Delay is how long a delivered recipient's mail took in seconds, from its arrival in the fleet. The second result is false
+// for one that isn't delivered.
+func (r *Recipient) Delay() (seconds float64, delivered bool) {
+	if r.Status != StatusDelivered || len(r.Attempts) == 0 {
+		return 0, false
+	}
+	last := &r.Attempts[len(r.Attempts)-1]
+	if c := r.carriedBy(last); c != nil {
+		return last.Delay + c.Delay, true
+	}
+	return last.Delay, true
 }
 
 // Refusal is the reason for which a recipient was refused, for good or for now, as [RefusalReason] says it. It is empty for

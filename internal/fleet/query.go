@@ -14,8 +14,8 @@ type View string
 // The views. Bounced and rejected take a message in when any of its recipients was.
 const (
 	ViewAll      View = "all"
-	ViewGood     View = "good" // every accepted recipient delivered
-	ViewQueue    View = "queue"
+	ViewGood     View = "good"  // every accepted recipient delivered
+	ViewQueue    View = "queue" // waits for a recipient at least, here or with the node that carries it
 	ViewBounced  View = "bounced"
 	ViewRejected View = "rejected" // refused or aborted
 )
@@ -48,11 +48,12 @@ type Query struct {
 	Client    string    // client's IP address exactly, or its host name or a parent domain of it
 	User      string    // authenticated user, exactly
 	Status    Status    // of a recipient
-	Relay     string    // host name or IP address that an attempt went to, exactly
+	Relay     string    // host name or IP address that an attempt went to, on this node or on the carrier, exactly
 	TLS       string    // "yes" or "no": delivered to another host with or without it, as Stats counts them
 	Reason    string    // why a recipient was refused, exactly as [RefusalReason] says it and Stats counts it
 	Signed    string    // "yes", "no" or a signing domain
 	Node      string    // a node's name, exactly: the aggregator asks that node alone
+	Hops      string    // mail taken from other nodes to be sent on: "" without, unless QueueID names it; "yes" with; "only"
 	Before    MessageID // cursor: only ids below it
 	Limit     int       // 0 means DefaultLimit
 }
@@ -82,6 +83,7 @@ const (
 	paramReason    = "reason"
 	paramSigned    = "signed"
 	paramNode      = "node"
+	paramHops      = "hops"
 	paramBefore    = "before"
 	paramLimit     = "limit"
 )
@@ -110,6 +112,7 @@ func ParseQuery(values url.Values, now time.Time) (Query, error) {
 	}
 	q.View = View(values.Get(paramView))
 	q.Status = Status(values.Get(paramStatus))
+	q.Hops = values.Get(paramHops)
 	var err error
 	if q.Since, err = parseTime(paramSince, values.Get(paramSince), now); err != nil {
 		return Query{}, err
@@ -151,6 +154,9 @@ func (q *Query) Validate() error {
 	if q.TLS != "" && q.TLS != TLSYes && q.TLS != TLSNo {
 		return Invalid(paramTLS, "%q is neither yes nor no", clip(q.TLS, 40))
 	}
+	if q.Hops != "" && q.Hops != HopsYes && q.Hops != HopsOnly {
+		return Invalid(paramHops, "%q is neither yes nor only", clip(q.Hops, 40))
+	}
 	for _, part := range []struct{ name, text string }{{paramSender, q.Sender}, {paramRecipient, q.Recipient}} {
 		if part.text != "" && part.text != NullSender && !strings.Contains(part.text, "@") && utf8.RuneCountInString(part.text) < MinWord {
 			return Invalid(part.name, "%q is too short: a part of an address needs %d characters", part.text, MinWord)
@@ -167,6 +173,12 @@ func (q *Query) Validate() error {
 	}
 	return nil
 }
+
+// The values of [Query.Hops] other than none.
+const (
+	HopsYes  = "yes"  // origins and hops
+	HopsOnly = "only" // hops alone
+)
 
 // NullSender asks for mail from the null sender.
 const NullSender = "<>"
@@ -210,6 +222,7 @@ func (q *Query) Values() url.Values {
 	}
 	set(paramView, string(q.View))
 	set(paramStatus, string(q.Status))
+	set(paramHops, q.Hops)
 	if !q.Since.IsZero() {
 		set(paramSince, q.Since.UTC().Format(time.RFC3339Nano))
 	}

@@ -17,7 +17,7 @@ type StatsQuery struct {
 const MaxSteps = 400
 
 // Stats are a node's figures over a range; those of several nodes add up with Add. Counts are recipients, by the time
-// their message was first seen.
+// their message was first seen. A mail counts on its origin, whoever carries it: hops are left out.
 type Stats struct {
 	Since        time.Time     `json:"since"`
 	Until        time.Time     `json:"until"`
@@ -35,7 +35,7 @@ type Step struct {
 	Start     time.Time `json:"start"`
 	Messages  int       `json:"messages"`
 	Delivered int       `json:"delivered"`
-	Waiting   int       `json:"waiting"` // queued, deferred, held
+	Waiting   int       `json:"waiting"` // queued, in transit, deferred, held
 	Bounced   int       `json:"bounced"` // and expired
 	Rejected  int       `json:"rejected"`
 	Other     int       `json:"other"`
