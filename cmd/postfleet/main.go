@@ -69,6 +69,7 @@ func newRoot() *cobra.Command {
 		newUser(),
 		newVersion(),
 	)
+	root.AddCommand(atBuild()...)
 	wrongArgsAreUsage(root)
 	return root
 }
