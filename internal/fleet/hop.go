@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// HopService is the Postfix service that takes mail from other nodes and hands it to them: what its syslog_name ends in, and
+// what it tells the milter as its daemon name (milter_macro_daemon_name in postconf(5)).
+const HopService = "postfleet-hop"
+
 // Hop tells where a mail entered the fleet that this node carries.
 type Hop struct {
 	Origin  string `json:"origin,omitempty"`   // the node that handed it over, by its certificate; empty: the milter didn't see it

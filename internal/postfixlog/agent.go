@@ -21,6 +21,9 @@ func (t *Tracker) attempted(l *line, amend func(*fleet.Attempt)) fleet.EventID {
 	d.finish(l)
 	a := &d.attempt
 	a.ID = t.repeats.distinguish(l.at, eventID(l))
+	if t.hop != nil && a.Daemon == "smtp" && a.RelayAddr != "" {
+		a.Hop = t.hop(a.RelayAddr, a.RelayPort)
+	}
 	if amend != nil {
 		amend(a)
 	}

@@ -1,6 +1,7 @@
 package postfixlog
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -85,10 +86,15 @@ func (t *Tracker) emitArrival(a *arrival) {
 		return
 	}
 	p, rest, _ := splitPeer(l.text[len("client="):])
-	t.emit(&l, l.queueID, &fleet.Arrived{Client: fleet.Client{Addr: p.address(), Name: p.hostName(), Port: p.port,
+	old := word(rest, ", orig_queue_id=")
+	if !isQueueID(old) {
+		old = nil
+	}
+	hop := hopOf(&l, old)
+	t.emit(&l, l.queueID, &fleet.Arrived{Hop: hop, Client: fleet.Client{Addr: p.address(), Name: p.hostName(), Port: p.port,
 		Service: string(l.service), TLSVersion: a.client.TLSVersion, TLSCipher: a.client.TLSCipher, TLSBits: a.client.TLSBits,
 		AuthMethod: string(word(rest, ", sasl_method=")), AuthUser: string(userName(rest))}})
-	if old := word(rest, ", orig_queue_id="); isQueueID(old) {
+	if len(old) > 0 && hop == nil {
 		// The id may be another host's, so nothing is said about a message of that id here.
 		t.emitAs(&l, eventID(&l, []byte(fleet.LinkResentOf)), l.queueID, &fleet.Linked{Kind: fleet.LinkResentOf, QueueID: string(old)})
 	}
@@ -101,6 +107,17 @@ func (t *Tracker) emitArrival(a *arrival) {
 			&fleet.Left{By: fleet.LeftDiscarded, Reason: a.rule.reason, Sender: a.rule.sender, Recipient: a.rule.recipient})
 	}
 }
+
+// hopOf is what the log knows of a mail that another node handed over: XFORWARD gave the queue id there. Only the service
+// that takes such mail is believed; any other may have got it from a content filter, or from somebody who would like it so.
+func hopOf(l *line, origQueueID []byte) *fleet.Hop {
+	if service, ok := bytes.CutSuffix(l.service, []byte("/smtpd")); !ok || string(lastPart(service)) != fleet.HopService {
+		return nil
+	}
+	return &fleet.Hop{QueueID: string(origQueueID)}
+}
+
+func lastPart(name []byte) []byte { return name[bytes.LastIndexByte(name, '/')+1:] }
 
 // userName reads sasl_username=, which may hold anything but the fields that follow it.
 func userName(rest []byte) []byte {

@@ -44,7 +44,7 @@ func (t *Tracker) Restore(snapshot []byte) error {
 		return ErrSnapshot
 	}
 	r := reader{rest: snapshot[1:]}
-	next := New(Options{Location: t.stamps.location, Reference: t.stamps.reference})
+	next := New(Options{Location: t.stamps.location, Reference: t.stamps.reference, Hop: t.hop})
 	next.stamps.last = r.time()
 	next.stamps.year = r.int()
 	next.stamps.month = time.Month(r.int())

@@ -17,6 +17,10 @@ type Options struct {
 	Location  *time.Location // of traditional stamps; nil means the host's
 	Reference time.Time      // about when the lines were written, at the earliest; see SetReference
 	Year      int            // of the first stamp, when Reference is zero
+
+	// Hop names the node of the fleet behind an address that the SMTP client spoke to, as [fleet.Attempt].Hop has it; ""
+	// for any other. Asked again it must say the same. Nil: there is no such address.
+	Hop func(addr string, port int) string
 }
 
 // Tracker turns log lines into events. It isn't safe for concurrent use.
@@ -30,6 +34,7 @@ type Tracker struct {
 	arriving map[named]*memory // sessions that keep an arrival
 	swept    time.Time
 	repeats  repeats
+	hop      func(addr string, port int) string
 
 	delivery delivery // scratch of the line at hand
 	verdict  verdict
@@ -58,7 +63,7 @@ const (
 
 // New makes a tracker that knows nothing yet.
 func New(o Options) *Tracker {
-	t := &Tracker{names: map[string]string{}, procs: map[process]*memory{}, arriving: map[named]*memory{}}
+	t := &Tracker{names: map[string]string{}, procs: map[process]*memory{}, arriving: map[named]*memory{}, hop: o.Hop}
 	t.stamps = stamps{location: o.Location, reference: o.Reference, year: o.Year}
 	if t.stamps.location == nil {
 		t.stamps.location = time.Local
