@@ -59,7 +59,7 @@ func NewMembers(o MembersOptions) *Members {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &Members{o: o, log: o.Client.log, nodes: map[string]seen{}, changed: make(chan struct{}), away: "Consul was not asked yet"}
+	m := &Members{o: o, log: o.Client.log, nodes: map[string]seen{}, changed: make(chan struct{}), away: notAsked}
 	if o.StateFile == "" {
 		return m
 	}

@@ -13,6 +13,8 @@ type metrics struct {
 	registrations prometheus.Counter
 	members       *prometheus.GaugeVec
 	expiry        prometheus.Gauge
+	index         prometheus.Gauge
+	unusable      prometheus.Gauge
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -38,6 +40,14 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "postfleet_consul_certificate_expiry_timestamp_seconds",
 			Help: "When the certificate from the Connect CA expires, as a Unix time; 0 without one.",
 		}),
+		index: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "postfleet_consul_settings_index",
+			Help: "Index in Consul of the fleet's settings that are in force; 0 while Consul has none. The same on all nodes a moment after a change.",
+		}),
+		unusable: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "postfleet_consul_settings_unusable",
+			Help: "1 while the settings in Consul can't be used, and those before stay in force.",
+		}),
 	}
 }
 
@@ -51,3 +61,11 @@ func (m *metrics) answered(what string, err error) {
 }
 
 func (m *metrics) expires(at time.Time) { m.expiry.Set(float64(at.Unix())) }
+
+func (m *metrics) settings(index uint64, unusable bool) {
+	m.index.Set(float64(index))
+	m.unusable.Set(0)
+	if unusable {
+		m.unusable.Set(1)
+	}
+}

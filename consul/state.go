@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// notAsked is why nothing is known yet.
+const notAsked = "Consul was not asked yet"
+
 // saveState writes a value as JSON, readable by its owner alone, so that a reader finds the old content or the new.
 func saveState(path string, value any) error {
 	text, err := json.Marshal(value)

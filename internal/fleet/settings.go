@@ -60,10 +60,17 @@ type RelayRule struct {
 	Carry     []string  `json:"carry,omitempty" yaml:"carry"`
 }
 
+// Where the settings in force come from.
+const (
+	FromConsul        = "consul"
+	FromConfiguration = "configuration" // of the node; Consul, if there is one, has no settings
+	FromMemory        = "memory"        // Consul's last word, while it is away
+)
+
 // RelayState is what a node does about relaying at this moment.
 type RelayState struct {
 	Mode       RelayMode   `json:"mode"`
-	From       string      `json:"from"`             // where the settings come from: "consul", "configuration", "memory" while Consul is away
+	From       string      `json:"from"`             // where the settings come from: FromConsul, FromConfiguration, FromMemory
 	Index      uint64      `json:"index,omitempty"`  // of the settings in Consul
 	Wired      bool        `json:"wired"`            // Postfix asks this node's map
 	Reason     string      `json:"reason,omitempty"` // why nothing is handed over although the mode says so

@@ -1,0 +1,205 @@
+package consul
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+const settingsKey = DefaultPrefix + "/settings"
+
+func balance(by string) fleet.Settings {
+	return fleet.Settings{Relay: fleet.Relay{Mode: fleet.RelayBalance, Carry: []string{"mx1"}}, ChangeBy: by}
+}
+
+// newTestSettings follows the settings of a store until the test ends or stop is called.
+func newTestSettings(t *testing.T, kv *fakeKV, state string) (s *Settings, stop func()) {
+	t.Helper()
+	s = NewSettings(SettingsOptions{Client: newTestClient(t, kv), StateFile: state,
+		Now: func() time.Time { return time.Date(2026, 11, 23, 16, 0, 0, 0, time.UTC) }})
+	return s, goUntil(t, s.Run)
+}
+
+// holds waits until a mode is in force, from where it should be.
+func holds(t *testing.T, s *Settings, mode fleet.RelayMode, from string) {
+	t.Helper()
+	await(t, string(mode)+" from "+from, func() bool { return s.Settings().Relay.Mode == mode && s.From() == from && s.Away() == "" })
+}
+
+func TestSettings(t *testing.T) {
+	kv := newKV()
+	s, _ := newTestSettings(t, kv, "")
+	if s.Away() != notAsked || s.From() != fleet.FromConfiguration {
+		t.Errorf("at first: away %q, from %s", s.Away(), s.From())
+	}
+	configured := s.Changed()
+	s.Configure(fleet.Settings{Relay: fleet.Relay{Mode: fleet.RelayFailover}})
+	<-configured
+	holds(t, s, fleet.RelayFailover, fleet.FromConfiguration)
+
+	changed := s.Changed()
+	must(t, s.Put(t.Context(), balance("anna")))
+	holds(t, s, fleet.RelayBalance, fleet.FromConsul) // at once, for the writer
+	<-changed
+	got := s.Settings()
+	want := balance("anna")
+	want.Index, want.Changed = 11, time.Date(2026, 11, 23, 16, 0, 0, 0, time.UTC)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	changed = s.Changed()
+	s.Configure(fleet.Settings{Relay: fleet.Relay{Mode: fleet.RelayOff}})
+	select {
+	case <-changed:
+		t.Error("a configuration that isn't in force woke somebody")
+	default:
+	}
+	kv.set(settingsKey, `{"relay": {"mode": "failover", "of_a_later_version": 1}, "more": []}`)
+	holds(t, s, fleet.RelayFailover, fleet.FromConsul)
+	kv.set(settingsKey, "")
+	holds(t, s, fleet.RelayOff, fleet.FromConfiguration)
+}
+
+func TestTwoWriters(t *testing.T) {
+	kv := newKV()
+	one, _ := newTestSettings(t, kv, "")
+	two, _ := newTestSettings(t, kv, "")
+	must(t, one.Put(t.Context(), balance("anna")))
+	conflict := func(err error, want string) {
+		t.Helper()
+		if fleet.CodeOf(err) != fleet.CodeConflict || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	const anna = "anna changed the settings at 2026-11-23T16:00:00Z, after you had read them"
+	conflict(two.Put(t.Context(), balance("bert")), anna) // who had seen that there are none
+	if by := two.Settings().ChangeBy; by != "anna" {
+		t.Errorf("after the conflict %q is seen", by)
+	}
+	next := two.Settings()
+	next.Relay.Mode, next.ChangeBy = fleet.RelayOff, "bert"
+	must(t, two.Put(t.Context(), next))
+	conflict(one.Put(t.Context(), next), "bert changed the settings at 2026-11-23T16:00:00Z, after you had read them")
+
+	seen := two.Settings()
+	kv.set(settingsKey, `{}`)
+	conflict(two.Put(t.Context(), seen), "somebody else changed the settings in Consul meanwhile")
+	seen = two.Settings()
+	kv.set(settingsKey, "")
+	conflict(two.Put(t.Context(), seen), "the settings were removed from Consul meanwhile")
+}
+
+// What makes no sense changes nothing, is told, and can be replaced from the page.
+func TestUnusableSettings(t *testing.T) {
+	for name, value := range map[string]string{
+		"not JSON":       "relay: off",
+		"null":           "null",
+		"a list":         "[]",
+		"wrong type":     `{"relay": {"mode": 1}}`,
+		"wrong mode":     `{"relay": {"mode": "loud"}}`,
+		"wrong node":     `{"relay": {"mode": "off", "carry": ["<script>"]}}`,
+		"cut":            `{"relay": {"mode": "off"`,
+		"more behind it": `{"relay": {"mode": "off"}} {}`,
+		"not UTF-8":      "\xff\xfe",
+	} {
+		t.Run(name, func(t *testing.T) {
+			kv := newKV()
+			s, _ := newTestSettings(t, kv, "")
+			must(t, s.Put(t.Context(), balance("anna")))
+			before := s.Settings()
+			kv.set(settingsKey, value)
+			await(t, "the trouble", func() bool { return strings.HasPrefix(s.Trouble(), "the settings in Consul can't be used: ") })
+			if diff := cmp.Diff(before, s.Settings()); diff != "" || s.From() != fleet.FromConsul {
+				t.Errorf("from %s\n%s", s.From(), diff)
+			}
+			next := s.Settings()
+			next.Relay.Mode = fleet.RelayOff
+			must(t, s.Put(t.Context(), next))
+			if s.Trouble() != "" || s.Settings().Relay.Mode != fleet.RelayOff {
+				t.Errorf("after the repair: %q, %+v", s.Trouble(), s.Settings())
+			}
+		})
+	}
+}
+
+func TestUnusableSettingsFromTheStart(t *testing.T) {
+	kv := newKV()
+	kv.set(settingsKey, "broken")
+	s, _ := newTestSettings(t, kv, "")
+	s.Configure(fleet.Settings{Relay: fleet.Relay{Mode: fleet.RelayFailover}})
+	await(t, "the trouble", func() bool { return s.Trouble() != "" })
+	holds(t, s, fleet.RelayFailover, fleet.FromConfiguration)
+	must(t, s.Put(t.Context(), balance("anna")))
+	holds(t, s, fleet.RelayBalance, fleet.FromConsul)
+}
+
+func TestPutThatFails(t *testing.T) {
+	kv := newKV()
+	s, _ := newTestSettings(t, kv, "")
+	bad := balance("anna")
+	bad.Relay.Mode = "loud"
+	if err := s.Put(t.Context(), bad); fleet.CodeOf(err) != fleet.CodeInvalid {
+		t.Errorf("got %v", err)
+	}
+	kv.fails(500)
+	err := s.Put(t.Context(), balance("anna"))
+	if fleet.CodeOf(err) != fleet.CodeUnavailable || err.Error() != "settings not changed: Consul answered 500: No cluster leader" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What was known last holds while Consul is away, over a restart too, and over a value that makes no sense.
+func TestSettingsAreRemembered(t *testing.T) {
+	kv, state := newKV(), filepath.Join(t.TempDir(), "settings.json")
+	s, stop := newTestSettings(t, kv, state)
+	must(t, s.Put(t.Context(), balance("anna")))
+	want := s.Settings()
+	kv.fails(500)
+	await(t, "the notice that Consul is away", func() bool { return s.From() == fleet.FromMemory })
+	if !strings.HasPrefix(s.Away(), "Consul answered 500") {
+		t.Errorf("away: %s", s.Away())
+	}
+	stop()
+	again := NewSettings(SettingsOptions{Client: newTestClient(t, kv), StateFile: state})
+	if diff := cmp.Diff(want, again.Settings()); diff != "" || again.From() != fleet.FromMemory {
+		t.Errorf("from %s\n%s", again.From(), diff)
+	}
+	info, err := os.Stat(state)
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	kv.fails(0)
+	kv.set(settingsKey, "broken")
+	third, _ := newTestSettings(t, kv, state)
+	await(t, "the trouble", func() bool { return third.Trouble() != "" })
+	if diff := cmp.Diff(want, third.Settings()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUnreadableState(t *testing.T) {
+	for name, text := range map[string]string{"not JSON": "x", "not settings": `{"stored": true, "settings": {"relay": {"mode": "loud"}}}`} {
+		t.Run(name, func(t *testing.T) {
+			state := filepath.Join(t.TempDir(), "settings.json")
+			must(t, os.WriteFile(state, []byte(text), 0o600))
+			s, _ := newTestSettings(t, newKV(), state)
+			await(t, "an answer", func() bool { return s.Away() == "" })
+			if s.From() != fleet.FromConfiguration {
+				t.Errorf("from %s", s.From())
+			}
+		})
+	}
+}
+
+func TestStateThatCannotBeKept(t *testing.T) {
+	s, _ := newTestSettings(t, newKV(), "/nowhere/settings.json")
+	must(t, s.Put(t.Context(), balance("anna")))
+	holds(t, s, fleet.RelayBalance, fleet.FromConsul)
+}
