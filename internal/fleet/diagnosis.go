@@ -43,9 +43,9 @@ type Part struct {
 type Finding struct {
 	Check string        `json:"check"` // its name, which stays over versions
 	Title string        `json:"title"`
-	Group string        `json:"group"` // DNS, DKIM, Postfix, …
-	Why   string        `json:"why"`   // why it matters
-	Grade Grade         `json:"grade"` // the gravest of the parts
+	Group string        `json:"group"`         // DNS, DKIM, Postfix, …
+	Why   string        `json:"why"`           // why it matters
+	Grade Grade         `json:"grade"`         // the gravest of the parts
 	Was   Grade         `json:"was,omitempty"` // of the run before, where it was another
 	Parts []Part        `json:"parts"`
 	Took  time.Duration `json:"took_ns"`
