@@ -111,8 +111,9 @@ type API struct {
 // NodeConsul is the node daemon's part in Consul.
 type NodeConsul struct {
 	Consul
-	MailService string   `yaml:"mail_service"`
-	Deregister  Duration `yaml:"deregister_after" min:"1m"`
+	Weight     int      `yaml:"weight" min:"1" max:"65535" reload:"live"` // this node's share of mail (RFC 2782)
+	MailTags   []string `yaml:"mail_tags" reload:"live"`
+	Deregister Duration `yaml:"deregister_after" min:"1m"`
 }
 
 // DefaultMilter is what holds where milter.yaml says nothing.
@@ -171,9 +172,9 @@ func DefaultMilter() Milter {
 		},
 		Status: Status{Listen: "127.0.0.1:8526"},
 		Consul: NodeConsul{
-			Consul:      defaultConsul(),
-			MailService: "smtp-out",
-			Deregister:  72 * hour,
+			Consul:     defaultConsul(),
+			Weight:     1,
+			Deregister: 72 * hour,
 		},
 		Log: defaultLog(),
 	}

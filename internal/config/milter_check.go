@@ -21,8 +21,10 @@ func (c *Milter) check(d *decoder) {
 	if c.Postfix.Log.Source == "file" && c.Postfix.Log.File == "" {
 		d.wrong("postfix.log.file", "expected the path of the log, since postfix.log.source is file")
 	}
-	if c.Consul.MailService != "" && !isNodeName(c.Consul.MailService) {
-		d.wrong("consul.mail_service", "%s, not %q", serviceName, c.Consul.MailService)
+	for i, tag := range c.Consul.MailTags {
+		if !isNodeName(tag) {
+			d.wrong(fmt.Sprintf("consul.mail_tags[%d]", i), "expected small letters, digits and hyphens, not %q: a tag becomes a DNS label", tag)
+		}
 	}
 	if c.Consul.Enabled && c.Status.Listen == "" {
 		d.wrong("status.listen", "expected an address: Consul's agent asks it whether the node is healthy")

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"regexp"
 	"strings"
 	"time"
 )
@@ -33,11 +34,17 @@ type Consul struct {
 
 	APIService        string `yaml:"api_service"`        // the node API's name
 	AggregatorService string `yaml:"aggregator_service"` // whose Connect identity may call it
+	MailService       string `yaml:"mail_service"`       // the mail service's name; empty: there is none
+	KVPrefix          string `yaml:"kv_prefix"`          // of the keys in the KV store
 }
 
 func defaultConsul() Consul {
-	return Consul{Wait: Duration(5 * time.Minute), APIService: "postfleet-node", AggregatorService: "postfleet-aggregator"}
+	return Consul{Wait: Duration(5 * time.Minute), APIService: "postfleet-node", AggregatorService: "postfleet-aggregator",
+		MailService: "smtp-out", KVPrefix: "postfleet"}
 }
+
+// keyPrefix leaves out what would have to be escaped, and a slash at either end, which would give keys with two.
+var keyPrefix = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
 
 const serviceName = "expected a service name of small letters, digits and hyphens"
 
@@ -53,6 +60,16 @@ func (c *Consul) check(d *decoder) {
 	}
 	if c.APIService == c.AggregatorService {
 		d.wrong("consul.aggregator_service", "expected another name than api_service")
+	}
+	switch {
+	case c.MailService == "":
+	case !isNodeName(c.MailService):
+		d.wrong("consul.mail_service", "%s, not %q", serviceName, c.MailService)
+	case c.MailService == c.APIService || c.MailService == c.AggregatorService:
+		d.wrong("consul.mail_service", "expected another name than api_service and aggregator_service")
+	}
+	if !keyPrefix.MatchString(c.KVPrefix) {
+		d.wrong("consul.kv_prefix", "expected letters, digits, hyphens and underscores, with slashes between them, not %q", c.KVPrefix)
 	}
 	address := c.Address
 	for _, scheme := range []string{"http://", "https://"} {
