@@ -21,6 +21,7 @@ type Consul struct {
 
 	*Process
 	lab  *Lab
+	host *Host
 	name string
 	args []string
 	serf string
@@ -29,6 +30,7 @@ type Consul struct {
 // ConsulOptions describe an agent.
 type ConsulOptions struct {
 	Name   string
+	Host   *Host   // it runs there, at Consul's own ports; nil: on the machine, at ports that are free
 	Join   *Consul // the server to be a client of; nil makes a server
 	Config map[string]any
 }
@@ -51,26 +53,26 @@ func ConsulBinary() (string, error) {
 
 // StartConsul runs an agent and waits until the cluster has a leader.
 func (l *Lab) StartConsul(ctx context.Context, opts ConsulOptions) (*Consul, error) {
-	ports := map[string]int{"grpc": -1, "grpc_tls": -1, "https": -1}
-	for _, name := range []string{"http", "dns", "serf_lan", "serf_wan", "server"} {
-		port, err := FreePort("127.0.0.1")
-		if err != nil {
-			return nil, err
-		}
-		ports[name] = port
+	ports, err := consulPorts(opts.Host)
+	if err != nil {
+		return nil, err
+	}
+	bind := "127.0.0.1"
+	if opts.Host != nil {
+		bind = opts.Host.IP
 	}
 	dir, err := l.Mkdir("consul-" + opts.Name)
 	if err != nil {
 		return nil, err
 	}
 	address := func(port string) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[port])) }
-	c := &Consul{HTTP: address("http"), DNS: address("dns"), serf: address("serf_lan"), Dir: filepath.Join(dir, "data"),
-		lab: l, name: "consul-" + opts.Name}
+	c := &Consul{HTTP: address("http"), DNS: address("dns"), serf: net.JoinHostPort(bind, strconv.Itoa(ports["serf_lan"])),
+		Dir: filepath.Join(dir, "data"), lab: l, host: opts.Host, name: "consul-" + opts.Name}
 	config := map[string]any{
 		// An agent that forgot its id and comes back under its name before the servers noticed is refused by them
 		// ("Node name … is reserved") for good.
 		"node_id":   uuid(),
-		"node_name": opts.Name, "data_dir": c.Dir, "bind_addr": "127.0.0.1", "client_addr": "127.0.0.1", "ports": ports,
+		"node_name": opts.Name, "data_dir": c.Dir, "bind_addr": bind, "client_addr": "127.0.0.1", "ports": ports,
 		"disable_update_check": true, "leave_on_terminate": false, "skip_leave_on_interrupt": true,
 		"performance": map[string]any{"raft_multiplier": 1}, "log_level": "info",
 	}
@@ -93,20 +95,52 @@ func (l *Lab) StartConsul(ctx context.Context, opts ConsulOptions) (*Consul, err
 		return nil, err
 	}
 	c.args = []string{"agent", "-config-file", path}
-	return c, c.Start(ctx)
+	if err := c.StartUnready(); err != nil {
+		return nil, err
+	}
+	if opts.Config["bootstrap_expect"] != nil {
+		return c, nil // there is no leader before enough servers run
+	}
+	return c, c.WaitLeader(ctx)
 }
 
-// Start runs the agent, again after Stop or Kill, at the same addresses and on the same data.
+// consulPorts are Consul's own on a host, and such as are free on the machine.
+func consulPorts(host *Host) (map[string]int, error) {
+	ports := map[string]int{"http": 8500, "dns": 8600, "serf_lan": 8301, "serf_wan": 8302, "server": 8300}
+	if host == nil {
+		for name := range ports {
+			var err error
+			if ports[name], err = FreePort("127.0.0.1"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, name := range []string{"grpc", "grpc_tls", "https"} {
+		ports[name] = -1
+	}
+	return ports, nil
+}
+
+// Start runs the agent, again after Stop or Kill, at the same addresses and on the same data, and waits for a leader.
 func (c *Consul) Start(ctx context.Context) error {
+	if err := c.StartUnready(); err != nil {
+		return err
+	}
+	return c.WaitLeader(ctx)
+}
+
+// StartUnready runs the agent without waiting for anything.
+func (c *Consul) StartUnready() error {
 	binary, err := ConsulBinary()
 	if err != nil {
 		return err
 	}
-	if c.Process, err = c.lab.Start(c.name, binary, c.args...); err != nil {
-		return err
-	}
-	return c.Ready(ctx, c.hasLeader)
+	c.Process, err = c.lab.startOn(c.host, c.name, binary, c.args...)
+	return err
 }
+
+// WaitLeader waits until the agent knows a leader of the servers.
+func (c *Consul) WaitLeader(ctx context.Context) error { return c.Ready(ctx, c.hasLeader) }
 
 // Forget removes the agent's data; it must not run.
 func (c *Consul) Forget() error { return os.RemoveAll(c.Dir) }
@@ -121,7 +155,7 @@ func uuid() string {
 
 func (c *Consul) hasLeader(ctx context.Context) error {
 	var leader string
-	if err := getJSON(ctx, statusClient, "http://"+c.HTTP+"/v1/status/leader", &leader); err != nil {
+	if err := getJSON(ctx, c.host.HTTP(), "http://"+c.HTTP+"/v1/status/leader", &leader); err != nil {
 		return err
 	}
 	if leader == "" {
@@ -157,7 +191,7 @@ func (c *Consul) Healthy(ctx context.Context, service string) ([]string, error) 
 			Port    int
 		}
 	}
-	if err := getJSON(ctx, statusClient, "http://"+c.HTTP+"/v1/health/service/"+service+"?passing", &entries); err != nil {
+	if err := getJSON(ctx, c.host.HTTP(), "http://"+c.HTTP+"/v1/health/service/"+service+"?passing", &entries); err != nil {
 		return nil, err
 	}
 	var instances []string

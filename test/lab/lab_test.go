@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == abandon {
 		abandonLab()
 	}
+	if len(os.Args) == 2 && os.Args[1] == abandonHosts {
+		abandonTwoHosts()
+	}
 	goleak.VerifyTestMain(m)
 }
 

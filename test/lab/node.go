@@ -13,12 +13,16 @@ import (
 // NodeOptions describe a node daemon.
 type NodeOptions struct {
 	Name    string
+	Host    *Host    // it runs there; nil: on the machine
 	Postfix *Postfix // the instance that it reports on
 	Socket  string   // unix socket of the milter; see MilterSocket
 	Keys    string   // directory of its DKIM keys
 	TLS     Identity // empty when the certificates come from Consul
 	Consul  *Consul  // agent to register with; nil for none
 	Extra   string   // further YAML, whole top-level sections or keys of the section milter
+	// SignNetworks are the networks whose mail is signed; 127.0.0.0/9 when empty.
+	SignNetworks []string
+	ConsulKeys   string // further keys of the section consul, each preceded by a comma
 }
 
 // Node is a running postfleet milter.
@@ -32,6 +36,7 @@ type Node struct {
 
 	*Process
 	lab    *Lab
+	host   *Host
 	socket string
 	binary string
 }
@@ -41,15 +46,15 @@ func (l *Lab) MilterSocket(node string) string { return l.Path("node-"+node, "mi
 
 // StartNode configures a node daemon and runs it.
 func (l *Lab) StartNode(ctx context.Context, binary string, opts NodeOptions) (*Node, error) {
-	n := &Node{Name: opts.Name, Postfix: opts.Postfix, lab: l, binary: binary, socket: l.MilterSocket(opts.Name)}
+	n := &Node{Name: opts.Name, Postfix: opts.Postfix, lab: l, host: opts.Host, binary: binary, socket: l.MilterSocket(opts.Name)}
 	var err error
 	if n.Dir, err = l.Mkdir("node-"+opts.Name, "repository"); err != nil {
 		return nil, err
 	}
-	if n.API, err = FreeAddr("127.0.0.1"); err != nil {
+	if n.API, err = opts.Host.address(apiPort); err != nil {
 		return nil, err
 	}
-	if n.Status, err = FreeAddr("127.0.0.1"); err != nil {
+	if n.Status, err = opts.Host.loopback(statusPort); err != nil {
 		return nil, err
 	}
 	if n.Config, err = l.WriteFile(filepath.Join("node-"+opts.Name, "milter.yaml"), n.config(opts), 0o600); err != nil {
@@ -59,10 +64,14 @@ func (l *Lab) StartNode(ctx context.Context, binary string, opts NodeOptions) (*
 }
 
 func (n *Node) config(opts NodeOptions) []byte {
+	networks := opts.SignNetworks
+	if len(networks) == 0 {
+		networks = []string{"127.0.0.0/9"}
+	}
 	out := fmt.Appendf(nil, `node: {name: %s, mail_address: %q, addresses: [%q]}
 milter:
   listen: [{address: "unix:%s"}]
-  sign_networks: [127.0.0.0/9]
+  sign_networks: [%s]
 dkim: {keys_dir: %s, domains: ["*"]}
 postfix:
   config_dir: %s
@@ -72,10 +81,10 @@ postfix:
 repository: {dir: %s}
 status: {listen: %q}
 log: {level: info, format: console}
-`, n.Name, n.Postfix.Addr, strings.Split(n.Postfix.Addr, ":")[0], n.socket, opts.Keys, n.Postfix.Conf,
+`, n.Name, n.Postfix.Addr, strings.Split(n.Postfix.Addr, ":")[0], n.socket, strings.Join(networks, ", "), opts.Keys, n.Postfix.Conf,
 		filepath.Join(n.Postfix.Dir, "queue"), n.Postfix.Addr, n.Postfix.Log, n.Dir, n.Status)
 	out = append(out, apiConfig(n.API, opts.TLS)...)
-	return append(append(out, consulConfig(opts.Consul)...), opts.Extra...)
+	return append(append(out, consulConfig(opts.Consul, opts.ConsulKeys)...), opts.Extra...)
 }
 
 func apiConfig(listen string, id Identity) string {
@@ -86,11 +95,11 @@ func apiConfig(listen string, id Identity) string {
 		listen, listen, id.Cert, id.Key, id.CA)
 }
 
-func consulConfig(agent *Consul) string {
+func consulConfig(agent *Consul, keys string) string {
 	if agent == nil {
 		return ""
 	}
-	return fmt.Sprintf("consul: {enabled: true, address: %q, wait: 10s}\n", agent.HTTP)
+	return fmt.Sprintf("consul: {enabled: true, address: %q, wait: 10s%s}\n", agent.HTTP, keys)
 }
 
 // Start runs the daemon, again after Stop or Kill, and waits until it takes mail and says that it is healthy.
@@ -102,25 +111,25 @@ func (n *Node) Start(ctx context.Context) error {
 		if err := Listens("unix", n.socket)(ctx); err != nil {
 			return err
 		}
-		return healthy(ctx, n.Status)
+		return healthy(ctx, n.host, n.Status)
 	})
 }
 
 // StartUnready runs the daemon without waiting for anything.
 func (n *Node) StartUnready() error {
 	var err error
-	n.Process, err = n.lab.Start("node-"+n.Name+"/daemon", n.binary, "milter", "--config", n.Config)
+	n.Process, err = n.lab.startOn(n.host, "node-"+n.Name+"/daemon", n.binary, "milter", "--config", n.Config)
 	return err
 }
 
 var statusClient = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-func healthy(ctx context.Context, status string) error {
+func healthy(ctx context.Context, host *Host, status string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+status+"/healthz", nil)
 	if err != nil {
 		return err
 	}
-	resp, err := statusClient.Do(req)
+	resp, err := host.HTTP().Do(req)
 	if err != nil {
 		return err
 	}
@@ -142,6 +151,7 @@ type Aggregator struct {
 
 	*Process
 	lab    *Lab
+	host   *Host
 	binary string
 }
 
@@ -150,6 +160,7 @@ type AggregatorOptions struct {
 	Nodes  []*Node  // the static list; empty for the members from Consul
 	TLS    Identity // empty when the certificate comes from Consul
 	Consul *Consul
+	Host   *Host  // it runs there, at port 8528; nil: on the machine
 	Listen string // HOST:PORT; a free port of 127.0.0.1 when empty
 	Access Access
 	Extra  string // further YAML sections
@@ -159,16 +170,16 @@ type AggregatorOptions struct {
 func (l *Lab) StartAggregator(ctx context.Context, binary string, opts AggregatorOptions) (*Aggregator, error) {
 	listen := opts.Listen
 	if listen == "" {
-		free, err := FreeAddr("127.0.0.1")
+		free, err := opts.Host.address(pagePort)
 		if err != nil {
 			return nil, err
 		}
 		listen = free
 	}
-	a := &Aggregator{URL: "http://" + listen, lab: l, binary: binary,
+	a := &Aggregator{URL: "http://" + listen, lab: l, host: opts.Host, binary: binary,
 		User: opts.Access.User, Password: opts.Access.Password, Token: opts.Access.Token}
 	var err error
-	if a.Status, err = FreeAddr("127.0.0.1"); err != nil {
+	if a.Status, err = opts.Host.loopback(aggregatorStatusPort); err != nil {
 		return nil, err
 	}
 	if a.Config, err = l.WriteFile("aggregator/aggregator.yaml", a.config(listen, opts), 0o600); err != nil {
@@ -195,16 +206,16 @@ log: {level: info, format: console}
 		out = fmt.Appendf(out, "client: {certificates: files, cert_file: %s, key_file: %s, ca_file: %s}\n",
 			opts.TLS.Cert, opts.TLS.Key, opts.TLS.CA)
 	}
-	return append(append(out, consulConfig(opts.Consul)...), opts.Extra...)
+	return append(append(out, consulConfig(opts.Consul, "")...), opts.Extra...)
 }
 
 // Start runs the aggregator, again after Stop or Kill, and waits until it answers.
 func (a *Aggregator) Start(ctx context.Context) error {
 	var err error
-	if a.Process, err = a.lab.Start("aggregator/daemon", a.binary, "aggregator", "--config", a.Config); err != nil {
+	if a.Process, err = a.lab.startOn(a.host, "aggregator/daemon", a.binary, "aggregator", "--config", a.Config); err != nil {
 		return err
 	}
 	return a.Ready(ctx, func(ctx context.Context) error {
-		return errors.Join(healthy(ctx, a.Status), Listens("tcp", strings.TrimPrefix(a.URL, "http://"))(ctx))
+		return errors.Join(healthy(ctx, a.host, a.Status), a.host.Listens("tcp", strings.TrimPrefix(a.URL, "http://"))(ctx))
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -21,7 +22,8 @@ import (
 // PostfixOptions describe an instance. The zero value relays mail from 127.0.0.0/9 to nowhere, without a milter.
 type PostfixOptions struct {
 	Name    string // names the directory and the host, NAME.fleet.example
-	IP      string // loopback address to listen at; 127.0.0.1 when empty
+	Host    *Host  // it runs there, at port 25; nil: on the machine, at a port that is free
+	IP      string // loopback address to listen at; 127.0.0.1 when empty, the address of Host where there is one
 	Milter  string // unix:PATH or inet:HOST:PORT; empty for none
 	Capture bool   // log every line of the outbound conversations
 	// MilterDefault is milter_default_action; tempfail when empty, so that nothing slips past a milter that is away.
@@ -42,8 +44,9 @@ type Postfix struct {
 	Log      string // path of its log file
 
 	lab    *Lab
+	host   *Host
 	routes map[string]string
-	master int // process id
+	master int // process id on the machine
 }
 
 // StartPostfix makes an instance of its own queue and data directories and starts it.
@@ -58,17 +61,13 @@ func (l *Lab) StartPostfix(ctx context.Context, opts PostfixOptions) (*Postfix, 
 }
 
 func (l *Lab) newPostfix(ctx context.Context, opts PostfixOptions) (*Postfix, error) {
-	host := opts.IP
-	if host == "" {
-		host = "127.0.0.1"
-	}
-	addr, err := FreeAddr(host)
+	addr, err := opts.address()
 	if err != nil {
 		return nil, err
 	}
 	dir := l.Path("postfix-" + opts.Name)
 	p := &Postfix{Addr: addr, Hostname: opts.Name + ".fleet.example", Dir: dir, Conf: filepath.Join(dir, "conf"),
-		Log: filepath.Join(dir, "log", "mail.log"), lab: l, routes: maps.Clone(opts.Routes)}
+		Log: filepath.Join(dir, "log", "mail.log"), lab: l, host: opts.Host, routes: maps.Clone(opts.Routes)}
 	for _, sub := range []string{"conf", "queue", "data", "log"} {
 		if _, err := l.Mkdir("postfix-"+opts.Name, sub); err != nil {
 			return nil, err
@@ -92,6 +91,16 @@ func (l *Lab) newPostfix(ctx context.Context, opts PostfixOptions) (*Postfix, er
 		}
 	}
 	return p, nil
+}
+
+func (o *PostfixOptions) address() (string, error) {
+	switch {
+	case o.Host != nil:
+		return net.JoinHostPort(o.Host.IP, "25"), nil
+	case o.IP != "":
+		return FreeAddr(o.IP)
+	}
+	return FreeAddr("127.0.0.1")
 }
 
 func (p *Postfix) writeRoutes() error {
@@ -124,13 +133,17 @@ func (p *Postfix) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start Postfix: %w", err)
 	}
-	if p.master, err = strconv.Atoi(string(bytes.TrimSpace(pid))); err != nil {
+	inside, err := strconv.Atoi(string(bytes.TrimSpace(pid)))
+	if err != nil {
 		return fmt.Errorf("start Postfix: read master.pid: %w", err)
+	}
+	if p.master, err = p.host.outside(inside); err != nil {
+		return fmt.Errorf("start Postfix: %w", err)
 	}
 	if err := p.lab.leash.hold(p.master); err != nil {
 		return fmt.Errorf("start Postfix: %w", err)
 	}
-	if err := Until(ctx, Listens("tcp", p.Addr)); err != nil {
+	if err := Until(ctx, p.host.Listens("tcp", p.Addr)); err != nil {
 		return fmt.Errorf("start Postfix: wait for %s: %w", p.Addr, err)
 	}
 	return nil
@@ -149,9 +162,12 @@ func (p *Postfix) Stop() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
-	return Until(ctx, func(context.Context) error {
+	return Until(ctx, func(ctx context.Context) error {
 		if alive(pid) {
 			return fmt.Errorf("stop Postfix: master %d still runs", pid)
+		}
+		if p.host.Listens("tcp", p.Addr)(ctx) == nil {
+			return fmt.Errorf("stop Postfix: a child of master %d still listens", pid)
 		}
 		return nil
 	})
@@ -164,12 +180,14 @@ func (p *Postfix) Flush(ctx context.Context) error { return p.run(ctx, "flush") 
 func (p *Postfix) Pid() int { return p.master }
 
 func (p *Postfix) run(ctx context.Context, command string) error {
-	cmd := exec.CommandContext(ctx, "postfix", "-c", p.Conf, command)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		tail, _ := fileTail(p.Log, 2000)
-		return fmt.Errorf("%s: %w: %s\n%s", cmd, err, out, tail)
-	}
-	return nil
+	return p.host.do(func() error {
+		cmd := exec.CommandContext(ctx, "postfix", "-c", p.Conf, command)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			tail, _ := fileTail(p.Log, 2000)
+			return fmt.Errorf("%s: %w: %s\n%s", cmd, err, out, tail)
+		}
+		return nil
+	})
 }
 
 // mainCF is the instance's main configuration (postconf(5)).

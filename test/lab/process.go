@@ -26,22 +26,27 @@ const stopWithin = 15 * time.Second
 
 // Start runs a program until the Lab is closed. Its output is appended to NAME.log.
 func (l *Lab) Start(name, program string, args ...string) (*Process, error) {
-	return l.start(name, nil, program, args...)
+	return l.startOn(nil, name, program, args...)
 }
 
-func (l *Lab) start(name string, env []string, program string, args ...string) (*Process, error) {
-	p := &Process{Name: name, Log: l.Path(name + ".log"), lab: l, exited: make(chan struct{})}
+func (l *Lab) startOn(host *Host, name, program string, args ...string) (*Process, error) {
+	return l.startCommand(name, host, exec.Command(program, args...))
+}
+
+func (l *Lab) startCommand(name string, host *Host, cmd *exec.Cmd) (*Process, error) {
+	p := &Process{Name: name, Log: l.Path(name + ".log"), lab: l, cmd: cmd, exited: make(chan struct{})}
 	out, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	defer out.Close()
-	p.cmd = exec.Command(program, args...)
 	p.cmd.Dir = l.Dir
-	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the program that owns the Lab
-	if err := p.cmd.Start(); err != nil {
+	if p.cmd.SysProcAttr == nil {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	p.cmd.SysProcAttr.Setpgid = true // Ctrl-C is for the program that owns the Lab
+	if err := host.do(p.cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	if err := l.leash.hold(p.Pid()); err != nil {
