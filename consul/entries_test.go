@@ -14,7 +14,7 @@ func entry(host, address string, service api.AgentService, checks ...*api.Health
 	return &api.ServiceEntry{Node: &api.Node{Node: host, Address: address}, Service: &service, Checks: checks}
 }
 
-func TestMembersOf(t *testing.T) {
+func TestRegistrationsOf(t *testing.T) {
 	node := func(name, address string) api.AgentService {
 		return api.AgentService{ID: "postfleet-node-" + name, Address: address, Port: 8525, Meta: map[string]string{MetaNode: name}}
 	}
@@ -48,17 +48,45 @@ func TestMembersOf(t *testing.T) {
 			[]fleet.Member{{Name: "mx1", API: "https://192.0.2.1:8525", Reason: "node API: refused", Meta: meta("mx1")}}},
 		{"two hosts, one name", []*api.ServiceEntry{entry("h2", "", node("mx1", "192.0.2.2"), agent), entry("h1", "", node("mx1", "192.0.2.1"), agent)},
 			[]fleet.Member{{Name: "mx1", API: "https://192.0.2.1:8525", Reason: "2 hosts call themselves mx1: h1 and h2", Meta: meta("mx1")}}},
+		{"the node's own word on what fails", []*api.ServiceEntry{entry("h1", "", node("mx1", "192.0.2.1"), check(api.HealthCritical,
+			"HTTP GET http://127.0.0.1:8526/healthz/mail: 503 Service Unavailable Output: milter ok: is up\npostfix FAILED: no banner\nqueue FAILED: full\n"))},
+			[]fleet.Member{{Name: "mx1", API: "https://192.0.2.1:8525", Reason: "postfix: no banner", Meta: meta("mx1")}}},
 		{"half an entry", []*api.ServiceEntry{{Node: &api.Node{}}, {Service: &api.AgentService{}}}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got []fleet.Member
-			for _, member := range membersOf(tc.entries) {
-				got = append(got, member)
+			for _, one := range registrationsOf(tc.entries) {
+				got = append(got, one.member)
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestFitnessOf(t *testing.T) {
+	mail := func(name string, weight int) api.AgentService {
+		return api.AgentService{ID: "smtp-out-" + name, Port: 25, Meta: map[string]string{MetaNode: name}, Weights: api.AgentWeights{Passing: weight}}
+	}
+	got := fitnessOf([]*api.ServiceEntry{
+		entry("h1", "", mail("mx1", 3), passing),
+		entry("h2", "", mail("mx2", 1), &api.HealthCheck{Name: "smtp-out check", Status: api.HealthCritical, Output: "connection refused"}),
+		entry("h3", "", mail("mx3", 1), passing), entry("h4", "", mail("mx3", 1), passing),
+		entry("h5", "", api.AgentService{Weights: api.AgentWeights{Passing: 1}}, passing)})
+	want := map[string]fitness{"mx1": {fit: true, weight: 3}, "mx2": {unfit: "smtp-out check: connection refused", weight: 1},
+		"mx3": {unfit: "2 hosts call themselves mx3: h3 and h4", weight: 1}, "h5": {fit: true, weight: 1}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(fitness{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHopAddress(t *testing.T) {
+	for said, want := range map[string]string{"": "", "192.0.2.7:8529": "192.0.2.7:8529", ":8529": "mx1.example.com:8529",
+		"[2001:db8::1]:8529": "[2001:db8::1]:8529", "8529": "", "mx1:": "", "a:b:c": ""} {
+		if got := hopAddress(said, "mx1.example.com"); got != want {
+			t.Errorf("%q: got %q, want %q", said, got, want)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -18,25 +19,31 @@ import (
 
 // MembersOptions make a list of members.
 type MembersOptions struct {
-	Client    *Client
-	Service   string        // name of the node API's service
-	StateFile string        // keeps the members over a restart while Consul is away; empty: not kept
-	Forget    time.Duration // how long a node that is no longer registered stays in the list; 0: 72 h
-	Now       func() time.Time
+	Client      *Client
+	Service     string        // name of the node API's service
+	MailService string        // name of the mail service; empty: a node is fit for mail while its API is healthy
+	Prefix      string        // of the keys that name the nodes which left for good; empty: nobody is looked for
+	Keeper      bool          // takes the key of a node that is back away; needs write access to them
+	StateFile   string        // keeps the members over a restart while Consul is away; empty: not kept
+	Forget      time.Duration // how long a node that is no longer registered stays in the list; 0: 72 h
+	Now         func() time.Time
 }
 
 // Members knows the nodes of the fleet by what Consul says, and while Consul is away by what it said last. A node that
 // is no longer registered stays for a while, unhealthy, since its history went with it: a list of messages without it
-// must say so.
+// must say so. One that left for good is told with Forget.
 type Members struct {
 	o   MembersOptions
 	log *zap.Logger
 
-	mu      sync.Mutex
-	nodes   map[string]seen
-	changed chan struct{} // closed at the next change
-	away    string        // why Consul doesn't answer
-	saved   time.Time
+	mu         sync.Mutex
+	registered map[string]registration // Consul's last answers; nil before the first
+	fitness    map[string]fitness
+	marks      map[string]mark
+	nodes      map[string]seen
+	changed    chan struct{}     // closed at the next change
+	away       map[string]string // why Consul doesn't answer, by what was asked
+	saved      time.Time
 }
 
 // seen is a member with the time at which Consul last had it.
@@ -50,6 +57,13 @@ type membersState struct {
 	Nodes map[string]seen `json:"nodes"`
 }
 
+// What is asked, as logs and metrics name it.
+const (
+	askMembers   = "members"
+	askMail      = "mail"
+	askForgotten = "forgotten"
+)
+
 // saveEvery bounds how old the times in the state file are.
 const saveEvery = 10 * time.Minute
 
@@ -59,7 +73,7 @@ func NewMembers(o MembersOptions) *Members {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &Members{o: o, log: o.Client.log, nodes: map[string]seen{}, changed: make(chan struct{}), away: notAsked}
+	m := &Members{o: o, log: o.Client.log, nodes: map[string]seen{}, changed: make(chan struct{}), away: map[string]string{askMembers: notAsked}}
 	if o.StateFile == "" {
 		return m
 	}
@@ -77,15 +91,29 @@ func NewMembers(o MembersOptions) *Members {
 
 // Run follows Consul until ctx ends.
 func (m *Members) Run(ctx context.Context) {
-	m.o.Client.watch(ctx, "members", m.o.Client.wait, func(q *api.QueryOptions) (*api.QueryMeta, error) {
-		entries, meta, err := m.o.Client.api.Health().Service(m.o.Service, "", false, q)
+	var all sync.WaitGroup
+	all.Go(func() { m.follow(ctx, askMembers, m.o.Service, m.take) })
+	if m.o.MailService != "" {
+		all.Go(func() { m.follow(ctx, askMail, m.o.MailService, m.takeMail) })
+	}
+	if m.o.Prefix != "" {
+		all.Go(func() { m.followMarks(ctx) })
+	}
+	all.Wait()
+}
+
+// follow gives the answers about the health of a service to take.
+func (m *Members) follow(ctx context.Context, what, service string, take func([]*api.ServiceEntry)) {
+	m.o.Client.watch(ctx, what, m.o.Client.wait, func(q *api.QueryOptions) (*api.QueryMeta, error) {
+		entries, meta, err := m.o.Client.api.Health().Service(service, "", false, q)
 		if err != nil {
 			if ctx.Err() == nil {
-				m.fail(err)
+				m.fail(what, err)
 			}
 			return nil, err
 		}
-		m.take(entries)
+		take(entries)
+		m.unmark(ctx)
 		return meta, nil
 	})
 }
@@ -112,31 +140,56 @@ func (m *Members) Changed() <-chan struct{} {
 func (m *Members) Away() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.away
+	return cmp.Or(m.away[askMembers], m.away[askMail])
 }
 
-func (m *Members) fail(err error) {
+func (m *Members) fail(what string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.away = words(err)
+	m.away[what] = words(err)
 }
 
-// take puts an answer of Consul into the list.
+// take puts an answer about the node API's service into the list.
 func (m *Members) take(entries []*api.ServiceEntry) {
-	now := m.o.Now()
-	next := map[string]seen{}
-	for name, member := range membersOf(entries) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.away, askMembers)
+	m.registered = registrationsOf(entries)
+	m.merge()
+}
+
+// takeMail puts an answer about the mail service into the list.
+func (m *Members) takeMail(entries []*api.ServiceEntry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.away, askMail)
+	m.fitness = fitnessOf(entries)
+	m.merge()
+}
+
+// merge makes the list of all answers. Before the first one about the nodes there is nothing to go by.
+func (m *Members) merge() {
+	if m.registered == nil {
+		return
+	}
+	now, next := m.o.Now(), map[string]seen{}
+	for name, one := range m.registered {
+		if m.marked(name, one) {
+			continue
+		}
+		member := one.member
+		m.judge(&member)
 		next[name] = seen{Member: member, Listed: now}
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.away = ""
 	for name, before := range m.nodes {
-		if _, listed := next[name]; !listed && now.Sub(before.Listed) < m.o.Forget {
-			before.Member.Healthy = false
-			before.Member.Reason = "not registered in Consul since " + before.Listed.UTC().Format(time.RFC3339)
-			next[name] = before
+		_, listed := m.registered[name]
+		if _, gone := m.marks[name]; listed || gone || now.Sub(before.Listed) >= m.o.Forget {
+			continue
 		}
+		member := &before.Member
+		member.Healthy, member.Reason = false, "not registered in Consul since "+before.Listed.UTC().Format(time.RFC3339)
+		member.Fit, member.Unfit = false, member.Reason
+		next[name] = before
 	}
 	same := maps.EqualFunc(m.nodes, next, func(a, b seen) bool { return sameMember(a.Member, b.Member) })
 	m.nodes = next
@@ -145,19 +198,46 @@ func (m *Members) take(entries []*api.ServiceEntry) {
 		close(m.changed)
 		m.changed = make(chan struct{})
 	}
-	if m.o.StateFile != "" && (!same || now.Sub(m.saved) >= saveEvery) {
-		if err := saveState(m.o.StateFile, membersState{Nodes: next}); err != nil {
-			m.log.Warn("members not kept for the next start", zap.String("file", m.o.StateFile), zap.Error(err))
+	m.keep(same, now)
+}
+
+// judge fills in what the mail service says of a member. Until it was asked, what was known before holds.
+func (m *Members) judge(member *fleet.Member) {
+	judged, has := m.fitness[member.Name]
+	switch {
+	case m.o.MailService == "":
+		member.Fit, member.Unfit = member.Healthy, member.Reason
+	case m.fitness == nil:
+		before := m.nodes[member.Name].Member
+		member.Fit, member.Unfit, member.Weight = before.Fit, before.Unfit, before.Weight
+		if !member.Fit && member.Unfit == "" {
+			member.Unfit = "Consul hasn't told yet whether it is fit"
 		}
-		m.saved = now
+	case !has:
+		member.Unfit = "it registers no " + m.o.MailService
+	default:
+		member.Fit, member.Unfit, member.Weight = judged.fit, judged.unfit, judged.weight
 	}
 }
 
-func sameMember(a, b fleet.Member) bool {
-	return a.Name == b.Name && a.API == b.API && a.Healthy == b.Healthy && a.Reason == b.Reason && maps.Equal(a.Meta, b.Meta)
+// keep writes the state file after a change, and from time to time.
+func (m *Members) keep(same bool, now time.Time) {
+	if m.o.StateFile == "" || same && now.Sub(m.saved) < saveEvery {
+		return
+	}
+	if err := saveState(m.o.StateFile, membersState{Nodes: m.nodes}); err != nil {
+		m.log.Warn("members not kept for the next start", zap.String("file", m.o.StateFile), zap.Error(err))
+	}
+	m.saved = now
 }
 
-// count keeps the gauge of members by state. A node is gone when the last answer was without it.
+func sameMember(a, b fleet.Member) bool {
+	sameMeta := maps.Equal(a.Meta, b.Meta)
+	a.Meta, b.Meta = nil, nil
+	return sameMeta && reflect.DeepEqual(a, b)
+}
+
+// count keeps the gauges of members by state. A node is gone when the last answer was without it.
 func (m *Members) count() {
 	var newest time.Time
 	for _, node := range m.nodes {
@@ -165,7 +245,7 @@ func (m *Members) count() {
 			newest = node.Listed
 		}
 	}
-	states := map[string]int{"healthy": 0, "unhealthy": 0, "gone": 0}
+	states, fit := map[string]int{"healthy": 0, "unhealthy": 0, "gone": 0}, 0
 	for _, node := range m.nodes {
 		switch {
 		case node.Member.Healthy:
@@ -175,8 +255,12 @@ func (m *Members) count() {
 		default:
 			states["unhealthy"]++
 		}
+		if node.Member.Fit {
+			fit++
+		}
 	}
 	for state, n := range states {
 		m.o.Client.metrics.members.WithLabelValues(state).Set(float64(n))
 	}
+	m.o.Client.metrics.fit.Set(float64(fit))
 }

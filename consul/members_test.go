@@ -139,7 +139,7 @@ func TestMembersRun(t *testing.T) {
 	}
 	stop := goUntil(t, m.Run)
 	await(t, "members", func() bool { return len(m.Members()) == 1 && m.Away() == "" })
-	want := []fleet.Member{{Name: "mx1", API: "https://192.0.2.1:8525", Healthy: true, Meta: map[string]string{MetaNode: "mx1"}}}
+	want := []fleet.Member{{Name: "mx1", API: "https://192.0.2.1:8525", Healthy: true, Fit: true, Meta: map[string]string{MetaNode: "mx1"}}}
 	if diff := cmp.Diff(want, m.Members()); diff != "" {
 		t.Error(diff)
 	}

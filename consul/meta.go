@@ -13,6 +13,7 @@ const (
 	MetaRole      = "role"
 	MetaMail      = "mail"      // host:port where the node's Postfix takes mail
 	MetaSelectors = "selectors" // DOMAIN/SELECTOR, comma-separated
+	MetaHop       = "hop"       // host:port where the node takes mail of other nodes; :port at the address of its node API
 )
 
 // maxMeta is the longest value that Consul takes.

@@ -12,6 +12,7 @@ type metrics struct {
 	failures      *prometheus.CounterVec
 	registrations prometheus.Counter
 	members       *prometheus.GaugeVec
+	fit           prometheus.Gauge
 	expiry        prometheus.Gauge
 	index         prometheus.Gauge
 	unusable      prometheus.Gauge
@@ -36,6 +37,10 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "postfleet_consul_members",
 			Help: "Nodes of the fleet by state: healthy, unhealthy, or gone, which are no longer registered.",
 		}, []string{"state"}),
+		fit: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "postfleet_consul_members_fit",
+			Help: "Nodes of the fleet that are fit to take mail, as their mail service tells.",
+		}),
 		expiry: factory.NewGauge(prometheus.GaugeOpts{
 			Name: "postfleet_consul_certificate_expiry_timestamp_seconds",
 			Help: "When the certificate from the Connect CA expires, as a Unix time; 0 without one.",

@@ -23,8 +23,13 @@ type Service struct {
 	Port    int
 	Tags    []string
 	Meta    map[string]string // see NodeMeta
+	Weight  int               // share in SRV answers (RFC 2782); 0: 1
 	Check   string            // URL that the agent asks, on this host: fit while it answers 2xx
+	// CheckEvery is how often the agent asks; 0: as often as RegistrarOptions say.
+	CheckEvery time.Duration
 }
+
+func (s *Service) weight() int { return max(s.Weight, 1) }
 
 // RegistrarOptions make a registrar.
 type RegistrarOptions struct {
@@ -38,6 +43,12 @@ type RegistrarOptions struct {
 	DeregisterAfter time.Duration
 }
 
+// check is what an agent doesn't tell of a check.
+type check struct {
+	url   string
+	every time.Duration
+}
+
 // askTimeout bounds a look at the agent, which answers these questions by itself.
 const askTimeout = 20 * time.Second
 
@@ -47,14 +58,14 @@ type Registrar struct {
 	o       RegistrarOptions
 	log     *zap.Logger
 	refresh chan struct{}
-	known   map[string]string // URL of the check by the id of a service that is registered; used by one goroutine at a time
+	known   map[string]check // by the id of a service that is registered; used by one goroutine at a time
 }
 
 // NewRegistrar makes a registrar; Run registers.
 func NewRegistrar(o RegistrarOptions) *Registrar {
 	o.Every = cmp.Or(o.Every, 10*time.Second)
 	o.CheckEvery = cmp.Or(o.CheckEvery, 5*time.Second)
-	return &Registrar{o: o, log: o.Client.log, refresh: make(chan struct{}, 1), known: map[string]string{}}
+	return &Registrar{o: o, log: o.Client.log, refresh: make(chan struct{}, 1), known: map[string]check{}}
 }
 
 // Run registers the services and keeps them registered until ctx ends. It leaves them registered: see Deregister.
@@ -137,11 +148,12 @@ func (r *Registrar) ensure(ctx context.Context, service Service) error {
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", service.ID, err)
 	}
-	checked, known := r.known[service.ID]
-	if there && checked == service.Check {
+	before, known := r.known[service.ID]
+	now := check{service.Check, cmp.Or(service.CheckEvery, r.o.CheckEvery)}
+	if there && before == now {
 		return nil
 	}
-	registration := r.registration(service)
+	registration := r.registration(&service, now)
 	agent := r.o.Client.api.Agent()
 	options := api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx)
 	if err := agent.ServiceRegisterOpts(registration, options); err != nil {
@@ -149,7 +161,7 @@ func (r *Registrar) ensure(ctx context.Context, service Service) error {
 	}
 	r.o.Client.metrics.registrations.Inc()
 	r.log.Info("service registered with consul", zap.String("service", service.ID), zap.Bool("again", known))
-	r.known[service.ID] = service.Check
+	r.known[service.ID] = now
 	return nil
 }
 
@@ -164,33 +176,36 @@ func (r *Registrar) registered(ctx context.Context, service Service) (bool, erro
 	}
 	got := services[service.ID]
 	if got == nil || got.Service != service.Name || got.Address != service.Address || got.Port != service.Port ||
-		!slices.Equal(got.Tags, service.Tags) || !maps.Equal(got.Meta, service.Meta) {
+		!slices.Equal(got.Tags, service.Tags) || !maps.Equal(got.Meta, service.Meta) || got.Weights.Passing != service.weight() {
 		return false, nil
 	}
 	checks, err := agent.ChecksWithFilterOpts("ServiceID == "+strconv.Quote(service.ID), new(api.QueryOptions).WithContext(ctx))
 	if err != nil {
 		return false, err
 	}
-	return len(checks) == 1 && checks[checkID(service)] != nil, nil
+	return len(checks) == 1 && checks[checkID(&service)] != nil, nil
 }
 
-func (r *Registrar) registration(service Service) *api.AgentServiceRegistration {
+func (r *Registrar) registration(service *Service, c check) *api.AgentServiceRegistration {
 	check := &api.AgentServiceCheck{
 		CheckID:  checkID(service),
 		Name:     service.Name + " check",
-		HTTP:     service.Check,
+		HTTP:     c.url,
 		Method:   http.MethodGet,
-		Interval: r.o.CheckEvery.String(),
-		Timeout:  r.o.CheckEvery.String(),
+		Interval: c.every.String(),
+		Timeout:  max(c.every, shortestTimeout).String(),
 	}
 	if r.o.DeregisterAfter > 0 {
 		check.DeregisterCriticalServiceAfter = r.o.DeregisterAfter.String()
 	}
 	return &api.AgentServiceRegistration{ID: service.ID, Name: service.Name, Address: service.Address, Port: service.Port,
-		Tags: service.Tags, Meta: service.Meta, Check: check}
+		Tags: service.Tags, Meta: service.Meta, Weights: &api.AgentWeights{Passing: service.weight(), Warning: service.weight()}, Check: check}
 }
 
-func checkID(service Service) string { return "check:" + service.ID }
+// shortestTimeout leaves the node time to ask Postfix.
+const shortestTimeout = 5 * time.Second
+
+func checkID(service *Service) string { return "check:" + service.ID }
 
 func isNotFound(err error) bool {
 	var status api.StatusError

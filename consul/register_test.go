@@ -54,7 +54,8 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/v1/agent/services":
 		all := map[string]*api.AgentService{}
 		if s := filtered("ID"); s != nil {
-			all[s.ID] = &api.AgentService{ID: s.ID, Service: s.Name, Address: s.Address, Port: s.Port, Tags: s.Tags, Meta: s.Meta}
+			all[s.ID] = &api.AgentService{ID: s.ID, Service: s.Name, Address: s.Address, Port: s.Port, Tags: s.Tags, Meta: s.Meta,
+				Weights: api.AgentWeights(*s.Weights)}
 		}
 		reply(w, 1, all)
 	case path == "/v1/agent/checks":
@@ -103,6 +104,7 @@ func TestRegistrar(t *testing.T) {
 	var got *api.AgentServiceRegistration
 	agent.change(func() { got = agent.services["n-mx1"] })
 	want := &api.AgentServiceRegistration{ID: "n-mx1", Name: "n", Address: "192.0.2.1", Port: 8525, Tags: []string{"x"}, Meta: api1.Meta,
+		Weights: &api.AgentWeights{Passing: 1, Warning: 1},
 		Check: &api.AgentServiceCheck{CheckID: "check:n-mx1", Name: "n check", HTTP: api1.Check, Method: "GET", Interval: "5s", Timeout: "5s",
 			DeregisterCriticalServiceAfter: "72h0m0s"}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -118,6 +120,7 @@ func TestRegistrar(t *testing.T) {
 		{"port", func(s *api.AgentServiceRegistration) { s.Port = 1 }},
 		{"tags", func(s *api.AgentServiceRegistration) { s.Tags = nil }},
 		{"meta", func(s *api.AgentServiceRegistration) { s.Meta = map[string]string{"node": "mx1", "x": "y"} }},
+		{"weight", func(s *api.AgentServiceRegistration) { s.Weights = &api.AgentWeights{Passing: 2} }},
 		{"check gone", func(s *api.AgentServiceRegistration) { s.Check = nil }},
 		{"check under another name", func(s *api.AgentServiceRegistration) { s.Check.CheckID = "x" }},
 		{"everything gone", func(*api.AgentServiceRegistration) { delete(agent.services, "n-mx1") }},
@@ -131,6 +134,15 @@ func TestRegistrar(t *testing.T) {
 	services[0].Check = "http://127.0.0.1:2/healthz"
 	mu.Unlock()
 	await(t, "a registration after: another check", func() bool { return count() == before+1 })
+	before = count()
+	mu.Lock()
+	services[0].CheckEvery, services[0].Weight = time.Second, 70
+	mu.Unlock()
+	await(t, "a registration after: asked more often", func() bool { return count() == before+1 })
+	agent.change(func() { got = agent.services["n-mx1"] })
+	if got.Check.Interval != "1s" || got.Check.Timeout != "5s" || got.Weights.Passing != 70 {
+		t.Errorf("asked every %s, for %s, weight %d", got.Check.Interval, got.Check.Timeout, got.Weights.Passing)
+	}
 	before = count()
 	agent.change(func() { agent.broken = true })
 	await(t, "a second attempt", func() (again bool) {
@@ -178,7 +190,7 @@ func TestDeregisterWhileConsulIsAway(t *testing.T) {
 
 func TestRegistrationWithoutForgetting(t *testing.T) {
 	r := NewRegistrar(RegistrarOptions{Client: newTestClient(t, &fakeAgent{})})
-	if after := r.registration(Service{ID: "a"}).Check.DeregisterCriticalServiceAfter; after != "" {
+	if after := r.registration(&Service{ID: "a"}, check{}).Check.DeregisterCriticalServiceAfter; after != "" {
 		t.Errorf("forgotten after %s", after)
 	}
 }
