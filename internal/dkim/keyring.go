@@ -57,6 +57,37 @@ func LoadKeys(dir string, template Template) (*Keyring, error) {
 	return ring, nil
 }
 
+// NewKeyring makes a keyring of keys that all sign now. The domains in known should be signed although no key of them does.
+func NewKeyring(keys []*Key, known []string) *Keyring {
+	ring := &Keyring{domains: map[string][]generation{}}
+	for _, domain := range known {
+		ring.domains[domain] = []generation{{}}
+	}
+	for _, form := range keySuffixes {
+		for _, key := range keys {
+			if key.Kind != form.kind {
+				continue
+			}
+			if len(ring.domains[key.Domain]) == 0 {
+				ring.domains[key.Domain] = []generation{{}}
+			}
+			only := &ring.domains[key.Domain][0]
+			only.keys = append(only.keys, key)
+		}
+	}
+	return ring
+}
+
+// From is the first day of a key's use, 20060102; empty where its selector has none.
+func (r *Keyring) From(key *Key) string {
+	for _, g := range r.domains[key.Domain] {
+		if slices.Contains(g.keys, key) {
+			return g.from
+		}
+	}
+	return ""
+}
+
 func loadDomain(dir, domain string, template Template) ([]generation, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -149,3 +149,11 @@ func (s *Signer) Selectors(now time.Time) []fleet.Selector { return s.ring.Selec
 
 // Keys are all keys that the signer has, those for coming days too.
 func (s *Signer) Keys() []*Key { return s.ring.Keys() }
+
+// Keyring is the keys that the signer signs with.
+func (s *Signer) Keyring() *Keyring { return s.ring }
+
+// WithKeys is a signer with the same policy and other keys.
+func (s *Signer) WithKeys(ring *Keyring) *Signer {
+	return &Signer{profile: s.profile, policy: s.policy, ring: ring}
+}

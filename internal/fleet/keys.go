@@ -63,6 +63,7 @@ type Key struct {
 	Fingerprint string `json:"fingerprint"` // SHA-256 of the public key, hex: equal for equal keys
 
 	Stage  KeyStage      `json:"stage"`
+	State  KeyState      `json:"state"` // as Judge has it when the node answers
 	Signs  bool          `json:"signs"`
 	Found  RecordFinding `json:"found"`
 	From   string        `json:"from,omitempty"`   // first day of its use, 20060102, where its selector has one
@@ -79,8 +80,8 @@ type Key struct {
 	UpdateErr string    `json:"update_err,omitempty"` // why the node could not put the record into DNS
 }
 
-// State is the state that is shown.
-func (k *Key) State() KeyState {
+// Judge is the state that stage and finding make.
+func (k *Key) Judge() KeyState {
 	inUse := k.Stage == StageActive || k.Stage == StageRetiring
 	switch {
 	case k.Stage == StageRetired:
@@ -101,7 +102,7 @@ func (k *Key) State() KeyState {
 
 // Alarm says what is wrong with a key that is in use, or keeps it from being used; empty: nothing.
 func (k *Key) Alarm() string {
-	switch state := k.State(); {
+	switch state := k.Judge(); {
 	case k.Conflict != "":
 		return k.Conflict
 	case state == KeyMissing:
