@@ -212,7 +212,7 @@ func (m *Message) discarded() {
 
 func (b *Linked) apply(m *Message, _ *Event) {
 	for _, link := range m.Links {
-		if link.QueueID == b.QueueID && link.Kind == b.Kind {
+		if link.QueueID == b.QueueID && link.Kind == b.Kind && link.Node == "" {
 			return
 		}
 	}

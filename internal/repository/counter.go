@@ -35,12 +35,14 @@ func (v *counter) countFresh(low, high fleet.MessageID) error {
 		if err != nil {
 			return err
 		}
+		if v.fresh[id], v.freshHours[hourOf(m.ID)] = true, true; m.IsHop() {
+			continue
+		}
 		one := tallyOf(m)
 		if err := v.counting.sum.add(one.encode()); err != nil {
 			return err
 		}
 		v.counting.addStep(m.ID, &one.total)
-		v.fresh[id], v.freshHours[hourOf(m.ID)] = true, true
 	}
 	return rows.Err()
 }

@@ -59,9 +59,14 @@ func chunkSum(recipients []fleet.Recipient) uint64 {
 			h.WriteString(text)
 			h.WriteByte(0)
 		}
+		if r.Carried != nil {
+			maphash.WriteComparable(&h, *r.Carried)
+		}
 		for j := range r.Attempts {
 			a := &r.Attempts[j]
 			maphash.WriteComparable(&h, a.ID)
+			h.WriteString(a.Hop)
+			h.WriteByte(0)
 			h.WriteString(a.Transcript)
 			h.WriteByte(0)
 			h.WriteString(a.TLS)

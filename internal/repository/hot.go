@@ -20,7 +20,8 @@ type hot struct {
 	doc     uint64   // hash of the document as written; zero when there is none
 	chunks  []uint64 // hashes of the rows with further recipients
 	words   uint64   // hash of the words in the index
-	fact    uint64   // hash of the figures in the index
+	fact    uint64   // hash of the figures in the index; zero when there are none
+	awaited bool     // stands in the table relayed
 	written int      // bytes of the document as written
 	size    int      // bytes that count against the bound
 }

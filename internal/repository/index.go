@@ -59,6 +59,7 @@ func (w *writer) indexSome(s *segment) (more bool, err error) {
 	for _, h := range batch {
 		h.fresh = false
 		s.seen.addOnce(h.key)
+		w.r.awaiting.note(h.message)
 	}
 	s.changes++
 	s.hourChanged(ix.hours)
@@ -103,7 +104,7 @@ func (w *writer) readOne(store *store, s *segment, id fleet.MessageID) (h *hot, 
 		return nil
 	}, "SELECT doc FROM message WHERE id = ?", int64(id))
 	if h != nil {
-		h.words, h.fact, h.indexed = 0, 0, false
+		h.words, h.fact, h.indexed, h.awaited = 0, 0, false, false
 	}
 	return h, err
 }
@@ -121,7 +122,10 @@ func (w *writer) loadHot(store *store, s *segment, doc []byte) *hot {
 		return nil
 	}
 	h := &hot{message: m, segment: s, key: keyOfMessage(m), doc: maphash.Bytes(seed, doc), size: len(doc), indexed: true,
-		words: maphash.Bytes(seed, words(tokensOf(m))), fact: maphash.Bytes(seed, tallyOf(m).encode())}
+		words: maphash.Bytes(seed, words(tokensOf(m))), awaited: m.AwaitsCarrier()}
+	if !m.IsHop() {
+		h.fact = maphash.Bytes(seed, tallyOf(m).encode())
+	}
 	for number := range chunks(len(m.Recipients)) {
 		h.chunks = append(h.chunks, chunkSum(chunkOf(m, number+1)))
 	}
@@ -157,6 +161,41 @@ func (ix *indexer) message(h *hot) error {
 		}
 		h.words = sum
 	}
+	if err := ix.relayed(h); err != nil {
+		return err
+	}
+	if err := ix.fact(h); err != nil {
+		return err
+	}
+	h.indexed = true
+	return nil
+}
+
+// relayed keeps the table of the messages that wait for another node's word.
+func (ix *indexer) relayed(h *hot) error {
+	awaited := h.message.AwaitsCarrier()
+	if h.indexed && awaited == h.awaited {
+		return nil
+	}
+	statement := "DELETE FROM relayed WHERE id = ?"
+	if awaited {
+		statement = "INSERT OR IGNORE INTO relayed (id) VALUES (?)"
+	}
+	h.awaited = awaited
+	return ix.store.exec(statement, int64(h.message.ID))
+}
+
+// fact keeps a message's figures. A hop has none: it counts on the node where it entered the fleet.
+func (ix *indexer) fact(h *hot) error {
+	id := int64(h.message.ID)
+	if h.message.IsHop() {
+		if h.indexed && h.fact == 0 {
+			return nil
+		}
+		h.fact = 0
+		ix.hours[hourOf(h.message.ID)] = true
+		return ix.store.exec("DELETE FROM fact WHERE id = ?", id)
+	}
 	fact := tallyOf(h.message).encode()
 	if sum := maphash.Bytes(seed, fact); sum != h.fact {
 		if err := ix.store.exec("INSERT OR REPLACE INTO fact (id, body) VALUES (?, ?)", id, fact); err != nil {
@@ -165,11 +204,10 @@ func (ix *indexer) message(h *hot) error {
 		h.fact = sum
 		ix.hours[hourOf(h.message.ID)] = true
 	}
-	h.indexed = true
 	return nil
 }
 
 // waits tells whether a message belongs in the table waiting.
-func waits(m *fleet.Message) bool { return m.InQueue() || m.Count(fleet.Status.InQueue) > 0 }
+func waits(m *fleet.Message) bool { return m.Waits() }
 
 func hourOf(id fleet.MessageID) int64 { return int64(id) / time.Hour.Microseconds() }

@@ -78,7 +78,7 @@ func (w *writer) loadLinks(s *segment, store *store) error {
 			return nil
 		}
 		for _, link := range h.message.Links {
-			if link.ID == 0 && reverse(link.Kind) != "" {
+			if link.ID == 0 && link.Node == "" && reverse(link.Kind) != "" {
 				key := queueKey(link.QueueID)
 				w.links[key] = append(w.links[key], openLink{from: h.message.ID, key: h.key, kind: link.Kind, at: h.message.LastChange})
 			}
@@ -99,7 +99,7 @@ func (w *writer) join(b *batch, from, to *hot, kind fleet.LinkKind) {
 
 func setLink(m *fleet.Message, kind fleet.LinkKind, to *fleet.Message) {
 	for i := range m.Links {
-		if link := &m.Links[i]; link.Kind == kind && link.QueueID == to.QueueID {
+		if link := &m.Links[i]; link.Kind == kind && link.QueueID == to.QueueID && link.Node == "" {
 			if link.ID == 0 {
 				link.ID = to.ID
 			}

@@ -83,6 +83,9 @@ func (w *writer) loadMessages(s *segment, store *store) error {
 		s.holds(fleet.MessageID(last.Int64))
 		return err
 	}, "SELECT (SELECT min(id) FROM message), (SELECT max(id) FROM message), EXISTS (SELECT 1 FROM fresh)")
+	if err == nil {
+		err = w.r.awaiting.load(store)
+	}
 	if err != nil {
 		return err
 	}

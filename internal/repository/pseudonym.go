@@ -105,12 +105,22 @@ func (p *pseudonyms) recipients(given []fleet.Recipient) []fleet.Recipient {
 	for i := range all {
 		r := &all[i]
 		r.Address, r.OrigTo, r.Reply = p.address(r.Address), p.address(r.OrigTo), p.text(r.Reply)
+		r.Carried = p.carried(r.Carried)
 		r.Attempts = slices.Clone(r.Attempts)
 		for j := range r.Attempts {
 			r.Attempts[j].Reply = p.text(r.Attempts[j].Reply)
 		}
 	}
 	return all
+}
+
+func (p *pseudonyms) carried(given *fleet.Carried) *fleet.Carried {
+	if given == nil {
+		return nil
+	}
+	c := *given
+	c.Reply = p.text(c.Reply)
+	return &c
 }
 
 func (p *pseudonyms) transcript(t *fleet.Transcript) *fleet.Transcript {
@@ -156,6 +166,10 @@ func (p *pseudonyms) event(e *fleet.Event) *fleet.Event {
 		b := *body
 		b.Sender, b.Recipient, b.Reply = p.address(b.Sender), p.address(b.Recipient), p.text(b.Reply)
 		b.Client.AuthUser = p.address(b.Client.AuthUser)
+		c.Body = &b
+	case *fleet.Reported:
+		b := *body
+		b.Recipient, b.Carried = p.address(b.Recipient), *p.carried(&b.Carried)
 		c.Body = &b
 	case *fleet.HoldChanged:
 		b := *body

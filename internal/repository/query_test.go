@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -23,6 +24,7 @@ var (
 	someHosts    = []string{"", "mx.example.org", "MX.Example.net", "relay.example.com"}
 	someAddrs    = []string{"", "192.0.2.1", "2001:db8::1", "198.51.100.20"}
 	someQueueIDs = []string{"", "4FABCD", "4fabcd", "3xQ9zT0kZzz1", "AAAA11"}
+	someNodes    = []string{"", "", "mx2", fleet.AnyCarrier}
 	someStatuses = []string{"sent", "deferred", "bounced", "expired"}
 	someTLS      = []string{"", "Trusted TLSv1.3 with cipher TLS_AES_256_GCM_SHA384"}
 	someReplies  = []string{"", "550 5.1.1 no such user", "host mx.example.org[192.0.2.1] said: 550 5.1.1 <a@b.example>: No such user",
@@ -43,6 +45,9 @@ func drawMessageEvents(t *rapid.T, n int) []*fleet.Event {
 		Client:    fleet.Client{Addr: pick("client", someAddrs), Name: pick("name", someHosts), AuthUser: pick("user", someAddresses)},
 		MessageID: pick("message id", []string{"", "1@example.org", "2@Example.org"}),
 		Verdict:   fleet.Verdict(pick("verdict", []string{"accepted", "accepted", "accepted", "rejected", "aborted", "tempfail"}))}
+	if rapid.IntRange(0, 3).Draw(t, "hop") == 0 {
+		recorded.Source, recorded.Hop = fleet.SourceHop, &fleet.Hop{Origin: "mx9"}
+	}
 	if rapid.Bool().Draw(t, "signed") {
 		recorded.Signatures = []fleet.Signature{{Domain: pick("signing domain", someHosts)}}
 	}
@@ -55,7 +60,7 @@ func drawMessageEvents(t *rapid.T, n int) []*fleet.Event {
 		}
 		events = append(events, event(fmt.Sprint("attempt", i), time.Second, &fleet.Attempted{Recipient: to, OrigTo: pick("orig to", someAddresses),
 			Attempt: fleet.Attempt{ID: fleet.NewEventID([]byte{byte(n), byte(i)}), Time: at, Status: pick("status", someStatuses), Daemon: "smtp",
-				Delay: 2, RelayHost: pick("relay", someHosts), RelayAddr: pick("relay address", someAddrs),
+				Delay: 2, Hop: pick("next node", someNodes), RemoteID: "R1", RelayHost: pick("relay", someHosts), RelayAddr: pick("relay address", someAddrs),
 				TLS: pick("tls", someTLS), Reply: pick("reply", someReplies)}}))
 	}
 	switch rapid.IntRange(0, 4).Draw(t, "end") {
@@ -67,6 +72,41 @@ func drawMessageEvents(t *rapid.T, n int) []*fleet.Event {
 	return events
 }
 
+// drawReports is what carriers may tell of a message that was handed to them.
+func drawReports(t *rapid.T, r *Repository, id fleet.MessageID) (events []*fleet.Event) {
+	m, err := r.Message(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pick := func(name string, from []string) string { return rapid.SampledFrom(from).Draw(t, name) }
+	for i := range m.Recipients {
+		to := &m.Recipients[i]
+		if !to.AwaitsCarrier() || rapid.Bool().Draw(t, "silent") {
+			continue
+		}
+		c := fleet.Carried{Node: "mx2", ID: 7, QueueID: "R1", Status: rapid.SampledFrom(fleet.Statuses).Draw(t, "there"), Attempts: 1,
+			Time: noon.Add(100 * time.Hour), Delay: 3, RelayHost: pick("relay", someHosts), RelayAddr: pick("relay address", someAddrs),
+			TLS: pick("tls", someTLS), Reply: pick("reply", someReplies), Final: rapid.Bool().Draw(t, "final")}
+		events = append(events, &fleet.Event{Time: c.Time, QueueID: m.QueueID,
+			Body: &fleet.Reported{ID: m.ID, MessageID: m.MessageID, Recipient: to.Address, Carried: c}})
+	}
+	return events
+}
+
+// checkAwaiting holds what is kept of the messages that wait for another node's word against the messages.
+func checkAwaiting(t rapid.TB, r *Repository, everything []fleet.Message) {
+	var want []fleet.MessageID
+	for i := range everything {
+		if everything[i].AwaitsCarrier() {
+			want = append(want, everything[i].ID)
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, r.Awaiting(), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("awaited (-want +got):\n%s", diff)
+	}
+}
+
 func drawQuery(t *rapid.T) fleet.Query {
 	pick := func(name string, from ...string) string { return rapid.SampledFrom(from).Draw(t, name) }
 	addresses := append([]string{"<>", "@example.org", "@EXAMPLE.net", "@", "exa", "BOB", "ünch", "\u212aELV"}, someAddresses[1:]...)
@@ -75,7 +115,7 @@ func drawQuery(t *rapid.T) fleet.Query {
 		Limit: rapid.IntRange(1, 7).Draw(t, "limit"),
 	}
 	for range rapid.IntRange(1, 2).Draw(t, "filters") {
-		switch rapid.IntRange(0, 12).Draw(t, "filter") {
+		switch rapid.IntRange(0, 13).Draw(t, "filter") {
 		case 0:
 			q.Sender = pick("sender", addresses...)
 		case 1:
@@ -102,6 +142,8 @@ func drawQuery(t *rapid.T) fleet.Query {
 			q.TLS = pick("with tls", fleet.TLSYes, fleet.TLSNo)
 		case 12:
 			q.Reason = pick("reason", "no such user", "No such user", "Greylisted", "box full", "full")
+		case 13:
+			q.Hops = pick("hops", fleet.HopsYes, fleet.HopsOnly)
 		}
 	}
 	if rapid.Bool().Draw(t, "since") {
@@ -150,7 +192,13 @@ func TestQueryIsMatch(t *testing.T) {
 				indexNow(rt, r)
 			}
 		}
-		everything := allPages(rt, r, fleet.Query{Limit: 1000})
+		for _, id := range r.Awaiting() {
+			if err := r.Append(context.Background(), drawReports(rt, r, id)...); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		everything := allPages(rt, r, fleet.Query{Limit: 1000, Hops: fleet.HopsYes})
+		checkAwaiting(rt, r, everything)
 		for range 10 {
 			q := drawQuery(rt)
 			if q.Validate() != nil {
@@ -199,8 +247,11 @@ func TestEveryFilterHasAnIndex(t *testing.T) {
 		query fleet.Query
 		want  string // how the first table is read
 	}{
-		"all":                 {fleet.Query{}, "SEARCH message USING INTEGER PRIMARY KEY"},
-		"range":               {fleet.Query{Since: noon, Until: noon.Add(time.Hour)}, "SEARCH message USING INTEGER PRIMARY KEY"},
+		"all":                 {fleet.Query{}, "SEARCH c USING INTEGER PRIMARY KEY"},
+		"range":               {fleet.Query{Since: noon, Until: noon.Add(time.Hour)}, "SEARCH c USING INTEGER PRIMARY KEY"},
+		"all with hops":       {fleet.Query{Hops: fleet.HopsYes}, "SEARCH message USING INTEGER PRIMARY KEY"},
+		"hops":                {fleet.Query{Hops: fleet.HopsOnly}, "SCAN t VIRTUAL TABLE INDEX"},
+		"hops in the queue":   {fleet.Query{Hops: fleet.HopsOnly, View: fleet.ViewQueue}, "SEARCH w USING INTEGER PRIMARY KEY"},
 		"view good":           {fleet.Query{View: fleet.ViewGood}, "SCAN t VIRTUAL TABLE INDEX"},
 		"view queue":          {fleet.Query{View: fleet.ViewQueue}, "SEARCH w USING INTEGER PRIMARY KEY"},
 		"view bounced":        {fleet.Query{View: fleet.ViewBounced}, "SCAN t VIRTUAL TABLE INDEX"},

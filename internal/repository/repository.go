@@ -37,6 +37,7 @@ type Repository struct {
 	writer      *writer
 	feed        *feed
 	metrics     *metrics
+	awaiting    *awaiting
 	state       *recordingState
 	readers     chan struct{} // bounds the reads that run at once, and with them memory
 	stop        chan struct{} // closed by Close
@@ -63,7 +64,7 @@ func Open(opts Options) (*Repository, error) {
 		return fail(err)
 	}
 	r := &Repository{opts: opts, log: opts.Log, lock: lock, stop: make(chan struct{}), readers: make(chan struct{}, readersAtOnce),
-		feed: newFeed(), state: &recordingState{}}
+		feed: newFeed(), awaiting: newAwaiting(), state: &recordingState{}}
 	if r.messages, err = newChain(messageKind, opts.Dir); err == nil {
 		r.transcripts, err = newChain(transcriptKind, opts.Dir)
 	}

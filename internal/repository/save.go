@@ -67,6 +67,7 @@ func (w *writer) published(written []*hot) {
 			w.fresh++
 		}
 		w.hot.resize(h, h.written+len(h.chunks)*chunkSize*256)
+		w.r.awaiting.note(h.message)
 		if listened {
 			w.r.feed.publish(fleet.Change{Message: *cloneMessage(h.message)})
 		}

@@ -36,6 +36,9 @@ var messageKind = &kind{name: "messages", cache: 2048, migrations: []string{
 	// 3: Messages are found by TLS and by the reason for a refusal, and what goes through a socket on the node is no delivery
 	// in clear any more. Every message is marked fresh, so that the indexer adds the tokens and makes the figures anew.
 	`INSERT OR IGNORE INTO fresh SELECT id FROM message;`,
+	// 4: Messages of which another node has yet to tell what became of them. No file from before has any; nor has one a
+	// message of another node, which has no row in fact: it counts there.
+	`CREATE TABLE relayed (id INTEGER PRIMARY KEY);`,
 }}
 
 var transcriptKind = &kind{name: "transcripts", cache: 512, migrations: []string{

@@ -28,6 +28,11 @@ func TestStatsCountEveryMessage(t *testing.T) {
 					rt.Fatal(err)
 				}
 			}
+			for _, id := range r.Awaiting() {
+				if err := r.Append(context.Background(), drawReports(rt, r, id)...); err != nil {
+					rt.Fatal(err)
+				}
+			}
 			checkStats(rt, r, drawRange(rt))
 			indexNow(rt, r)
 			q := drawRange(rt)

@@ -48,8 +48,8 @@ func (t *tally) addRecipient(r *fleet.Recipient) {
 			d.Bounced++
 		}
 	}
-	if n := len(r.Attempts); n > 0 && r.Status == fleet.StatusDelivered {
-		t.delay.Observe(r.Attempts[n-1].Delay, 1)
+	if delay, delivered := r.Delay(); delivered {
+		t.delay.Observe(delay, 1)
 	}
 	switch r.SentTLS() {
 	case fleet.TLSYes:

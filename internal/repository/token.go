@@ -31,6 +31,7 @@ const (
 	tokSigned
 	tokTLS
 	tokReason
+	tokHop
 )
 
 const (
@@ -108,6 +109,9 @@ func tokensOf(m *fleet.Message) []token {
 			t = append(t, whole(tokView, string(view)))
 		}
 	}
+	if m.IsHop() {
+		t = append(t, whole(tokHop, ""))
+	}
 	if len(m.Signatures) == 0 {
 		return append(t, whole(tokSigned, "no"))
 	}
@@ -148,6 +152,9 @@ func recipientTokens(t []token, r *fleet.Recipient) []token {
 	if reason := r.Refusal(); reason != "" {
 		t = append(t, whole(tokReason, reason))
 	}
+	if c := r.Carried; c != nil {
+		t = append(t, whole(tokRelay, c.RelayHost), whole(tokRelay, c.RelayAddr))
+	}
 	for i := range r.Attempts {
 		if a := &r.Attempts[i]; a.RelayHost != "" || a.RelayAddr != "" {
 			t = append(t, whole(tokRelay, a.RelayHost), whole(tokRelay, a.RelayAddr))
@@ -177,6 +184,9 @@ func queryTokens(q *fleet.Query) []token {
 	}
 	if q.Status != "" && !q.Status.InQueue() {
 		t = append(t, whole(tokStatus, string(q.Status)))
+	}
+	if q.Hops == fleet.HopsOnly {
+		t = append(t, whole(tokHop, ""))
 	}
 	if q.View == fleet.ViewGood || q.View == fleet.ViewBounced || q.View == fleet.ViewRejected {
 		t = append(t, whole(tokView, string(q.View)))
