@@ -113,6 +113,7 @@ type NodeConsul struct {
 	Consul
 	Weight     int      `yaml:"weight" min:"1" max:"65535" reload:"live"` // this node's share of mail (RFC 2782)
 	MailTags   []string `yaml:"mail_tags" reload:"live"`
+	ProxyPort  int      `yaml:"proxy_port" min:"0" max:"65535" reload:"live"` // where Postfix wants a PROXY header; 0: nowhere
 	Deregister Duration `yaml:"deregister_after" min:"1m"`
 }
 
