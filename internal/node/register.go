@@ -53,14 +53,18 @@ func (n *Node) services() []consul.Service {
 	}
 	if c.Consul.MailService != "" {
 		host, port := hostPort(string(c.Node.MailAddress), smtpPort)
-		list = append(list, consul.Service{
+		mail := consul.Service{
 			ID:      c.Consul.MailService + "-" + n.name,
 			Name:    c.Consul.MailService,
 			Address: host,
 			Port:    port,
 			Meta:    map[string]string{consul.MetaNode: n.name},
 			Check:   loopbackURL(n.status.address(), "/healthz/mail"),
-		})
+		}
+		list = append(list, mail)
+		if c.Consul.ProxyPort != 0 {
+			list = append(list, proxyService(&c.Consul, mail))
+		}
 	}
 	return list
 }
