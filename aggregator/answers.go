@@ -70,6 +70,10 @@ type Fleet interface {
 	Transcripts(ctx context.Context, node string, id fleet.MessageID) ([]fleet.Transcript, Answer, error)
 	Stats(ctx context.Context, q fleet.StatsQuery) (*FleetStats, error)
 	Nodes(ctx context.Context) []NodeView
+	// Drain has a node take no new mail, or take it again; the answer is nil for the latter.
+	Drain(ctx context.Context, node string, order fleet.DrainOrder) (*fleet.Drain, error)
+	// Forget ends the place in the fleet of a node that left for good.
+	Forget(ctx context.Context, node, by string) error
 	// DiscoveryAway says in words why the nodes are those known last; empty while discovery answers.
 	DiscoveryAway() string
 	// Subscribe delivers changes that match q, and gaps, until ctx ends; a reader that is too slow loses the oldest.

@@ -69,8 +69,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		}
 		for path, operations := range doc.Paths {
 			op := operations["get"]
-			if op.ID == "api_events" || op.ID == "api_export" {
-				continue // streams: see TestEvents and TestExport
+			if op.ID == "api_events" || op.ID == "api_export" || op.ID == "" {
+				continue // streams: see TestEvents and TestExport; what changes something has tests of its own
 			}
 			path = strings.NewReplacer("{node}", "a", "{id}", id).Replace(path)
 			got := ts.withToken(accounts.Admin, apiPrefix+path)

@@ -29,6 +29,10 @@ const (
 	ActionToken        Action = "token_use"
 	ActionTokenFailed  Action = "token_refused"
 	ActionRefused      Action = "refused" // a known user without the role
+	ActionRelay        Action = "change_relay"
+	ActionDrain        Action = "drain"
+	ActionUndrain      Action = "undrain"
+	ActionForget       Action = "forget"
 )
 
 // Entry is one line of the audit log: who, from where, did what, when.
@@ -44,6 +48,8 @@ type Entry struct {
 	Message string    `json:"message,omitempty"` // message id
 	Query   string    `json:"query,omitempty"`
 	Note    string    `json:"note,omitempty"`
+	Before  string    `json:"before,omitempty"` // what was changed, as JSON
+	After   string    `json:"after,omitempty"`
 }
 
 // auditLog appends entries to a file, which reopen opens anew after a rotation. Without a path they go to the daemon's
@@ -130,7 +136,7 @@ func (s *Server) audit(r *http.Request, e Entry) {
 		e.Role, e.Token = user.Role.String(), user.Token
 	}
 	e.Time, e.Address, e.Request = s.clock().UTC(), clientAddress(r), requestID(r.Context())
-	for _, typed := range []*string{&e.User, &e.Node, &e.Message, &e.Query} {
+	for _, typed := range []*string{&e.User, &e.Node, &e.Message, &e.Query, &e.Note, &e.Before, &e.After} {
 		*typed = plain(*typed) // the file is read on terminals
 	}
 	s.auditLog.write(e)

@@ -35,6 +35,12 @@ type nodeCard struct {
 	Rate    rateLine
 	Link    string
 	Checks  []fleet.Check
+	Orders  []nodeOrder // what may be done with it
+}
+
+// CanDrain tells whether the node drains on our word.
+func (c *nodeCard) CanDrain() bool {
+	return c.Info != nil && slices.Contains(c.Info.Capabilities, fleet.CapDrain)
 }
 
 // rateLine is the node's traffic over the last hour as a line 100 wide and 24 high.
@@ -52,6 +58,8 @@ var capabilityWords = []struct{ name, words string }{
 	{fleet.CapEvents, "send live rows"},
 	{fleet.CapStats, "count figures"},
 	{fleet.CapOutcome, "find messages by TLS or by why they were refused"},
+	{fleet.CapDrain, "drain when told to from here"},
+	{fleet.CapRelay, "hand mail over to other nodes"},
 }
 
 func (s *Server) pageNodes(w http.ResponseWriter, r *http.Request) {
@@ -69,6 +77,7 @@ func (s *Server) pageNodes(w http.ResponseWriter, r *http.Request) {
 	view := &nodesPage{Away: s.fleet.DiscoveryAway()}
 	for _, node := range nodes {
 		card := newNodeCard(node)
+		card.Orders = allowed(card.Orders, userFrom(r.Context()).Role)
 		card.Rate = newRateLine(stats.ByNode[node.Member.Name])
 		view.Nodes = append(view.Nodes, card)
 		if node.Info != nil {
@@ -83,6 +92,7 @@ func (s *Server) pageNodes(w http.ResponseWriter, r *http.Request) {
 
 func newNodeCard(node NodeView) nodeCard {
 	card := nodeCard{NodeView: node, Link: messagesLink(url.Values{"node": {node.Member.Name}})}
+	card.Orders = nodeOrders(&card)
 	info := node.Info
 	if info == nil {
 		card.State = mark{"bounced", "bad", "No answer", "The node API didn't answer; its messages are missing from every page"}
@@ -96,8 +106,11 @@ func newNodeCard(node NodeView) nodeCard {
 	}
 	card.Alerts = alerts(node)
 	switch {
-	case info.Draining:
+	case drains(info):
 		card.State = mark{"held", "wait", "Draining", "Finishes what it has and takes no new mail"}
+		if info.Drain != nil && info.Drain.Safe {
+			card.State = mark{"delivered", "quiet", "Drained", "Nothing is left: the host may be rebooted"}
+		}
 	case !node.Member.Healthy:
 		card.State = mark{"deferred", "bad", "Unhealthy", node.Member.Reason}
 	case len(card.Alerts) > 0:
@@ -113,11 +126,19 @@ func alerts(node NodeView) []string {
 	var all []string
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	info := node.Info
-	if !node.Member.Healthy && node.Member.Reason != "" {
-		say("discovery calls it unhealthy: %s", node.Member.Reason)
+	if !drains(info) { // what follows from a drain that was asked for is no alarm
+		if !node.Member.Healthy && node.Member.Reason != "" {
+			say("discovery calls it unhealthy: %s", node.Member.Reason)
+		}
+		if !node.Member.Fit && node.Member.Unfit != "" && node.Member.Unfit != node.Member.Reason {
+			say("it gets no new mail: %s", node.Member.Unfit)
+		}
+	}
+	if state := info.Relay; state != nil && state.Mode != fleet.RelayOff && state.Mode != "" && !state.Wired {
+		say("mail should go through other nodes, and its Postfix doesn't ask which: postfleet setup shows what is missing")
 	}
 	for _, check := range info.Checks {
-		if !check.OK {
+		if !check.OK && (check.Name != checkDrain || !drains(info)) {
 			say("%s: %s", check.Name, check.Text)
 		}
 	}

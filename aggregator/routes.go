@@ -37,6 +37,8 @@ func (s *Server) routes() []route {
 	all = append(all, s.signInRoutes()...)
 	all = append(all, s.apiRoutes()...)
 	all = append(all, s.pageRoutes()...)
+	all = append(all, s.relayRoutes()...)
+	all = append(all, s.orderRoutes()...)
 	return all
 }
 

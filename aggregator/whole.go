@@ -27,6 +27,9 @@ func wholeStats(s *fleet.Stats) {
 func wholeInfo(info *fleet.NodeInfo) {
 	whole(&info.Capabilities)
 	whole(&info.Checks)
+	if info.Relay != nil {
+		whole(&info.Relay.Candidates)
+	}
 }
 
 func wholeTranscripts(transcripts []fleet.Transcript) []fleet.Transcript {
