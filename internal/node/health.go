@@ -16,6 +16,7 @@ const (
 	checkLog       = "log"
 	checkKeys      = "keys"
 	checkCert      = "certificate"
+	checkSettings  = "settings"
 )
 
 // mailHealth tells whether this node can take mail. Consul's agent, a balancer and the nodes page ask it often, so an

@@ -82,7 +82,7 @@ func (n *Node) otherChecks(info *fleet.NodeInfo) []fleet.Check {
 	if !keys.OK {
 		keys.Text = "no DKIM key is in use: nothing is signed"
 	}
-	checks := []fleet.Check{recording, log, keys}
+	checks := []fleet.Check{recording, log, keys, settingsCheck(n.settings)}
 	if n.certificates != nil {
 		checks = append(checks, certificateCheck(n.certificates, n.leaf != nil, info.Now))
 	}

@@ -31,14 +31,17 @@ type Node struct {
 	follower     *follower
 	postfix      *mta.Postfix
 	health       *mailHealth
-	status       *status           // nil: none
-	api          *nodeapi.Server   // nil: none
-	consul       *consul.Client    // nil: none
-	certificates pki.Source        // of the node API; nil without one
-	leaf         *consul.Leaf      // nil: the certificate is not Consul's
-	registrar    *consul.Registrar // nil: none
+	status       *status               // nil: none
+	api          *nodeapi.Server       // nil: none
+	consul       *consul.Client        // nil: none
+	certificates pki.Source            // of the node API; nil without one
+	leaf         *consul.Leaf          // nil: the certificate is not Consul's
+	registrar    *consul.Registrar     // nil: none
+	settings     settings              // of the fleet
+	members      *consul.Members       // the nodes of the fleet; nil without Consul
+	follows      func(context.Context) // what Consul says of both; nil without
 
-	following, leafing, registering loop
+	following, leafing, registering, fleeting loop
 
 	running  sync.WaitGroup // servers
 	serving  atomic.Bool    // the milter takes connections
@@ -79,7 +82,7 @@ func New(c *config.Milter, o Options) (_ *Node, err error) {
 	n.health = &mailHealth{milter: n.milterCheck, now: o.Now,
 		banner: func(ctx context.Context) (string, error) { return mta.Banner(ctx, string(c.Postfix.SMTPAddress)) }}
 	// Ended in reverse: the milter drains while health and node API still answer, and the log is read to the last.
-	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildAPI, n.buildStatus,
+	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildAPI, n.buildStatus,
 		n.buildMilter, n.buildRegistrar} {
 		if err := build(c); err != nil {
 			return nil, err
@@ -94,6 +97,9 @@ func (n *Node) Start(failed func(error)) error {
 	n.following.start(n.follower.run)
 	if n.leaf != nil {
 		n.leafing.start(n.leaf.Run)
+	}
+	if n.follows != nil {
+		n.fleeting.start(n.follows)
 	}
 	serve := func(serve func() error) {
 		n.running.Go(func() {
@@ -154,6 +160,7 @@ func (n *Node) reload(c *config.Milter) error {
 	}
 	n.live.Store(&live{config: c, signer: signer})
 	n.milter.Reload(policy(c, signer))
+	n.settings.Configure(configuredFleet(c))
 	if n.registrar != nil {
 		n.registrar.Refresh() // the selectors may be others
 	}
