@@ -11,6 +11,7 @@ type Milter struct {
 	Node       Node       `yaml:"node"`
 	Milter     Filter     `yaml:"milter"`
 	DKIM       DKIM       `yaml:"dkim" reload:"live"`
+	DNS        DNS        `yaml:"dns" reload:"live"`
 	Postfix    Postfix    `yaml:"postfix"`
 	Repository Repository `yaml:"repository"`
 	Privacy    Privacy    `yaml:"privacy"`
@@ -65,6 +66,11 @@ type DKIM struct {
 	Identity         string   `yaml:"identity"`
 	OnMissingKey     string   `yaml:"on_missing_key" oneof:"tempfail accept"`
 	OnBadFrom        string   `yaml:"on_bad_from" oneof:"accept reject"`
+
+	RequireDNS   string   `yaml:"require_dns" oneof:"new always never"`
+	CheckWaiting Duration `yaml:"check_waiting" min:"1s"`
+	CheckUsed    Duration `yaml:"check_used" min:"1s"`
+	Rotation     Rotation `yaml:"rotation"`
 }
 
 // Postfix says where the Postfix instance is that this node reports on.
@@ -148,7 +154,12 @@ func DefaultMilter() Milter {
 			Oversign:     []string{"From", "Subject", "Date", "To", "Cc", "Reply-To", "Message-ID"},
 			OnMissingKey: "tempfail",
 			OnBadFrom:    "accept",
+			RequireDNS:   "new",
+			CheckWaiting: Duration(30 * time.Second),
+			CheckUsed:    Duration(10 * time.Minute),
+			Rotation:     Rotation{Selector: "{node}-{yyyymm}{letter}", KeepOld: 7 * day, Bits: 2048, Turn: hour},
 		},
+		DNS: defaultDNS(),
 		Postfix: Postfix{
 			ConfigDir:   "/etc/postfix",
 			QueueDir:    "/var/spool/postfix",

@@ -14,6 +14,7 @@ func (c *Milter) check(d *decoder) {
 	}
 	c.Milter.check(d)
 	c.DKIM.check(d)
+	c.DNS.check(d)
 	c.Repository.check(d)
 	c.API.check(d, c.Consul.Enabled)
 	c.Status.check(d)
@@ -84,6 +85,7 @@ func (k *DKIM) check(d *decoder) {
 		!strings.HasSuffix(k.Identity, "@{domain}") && !strings.HasSuffix(k.Identity, ".{domain}")) {
 		d.wrong("dkim.identity", "expected an address such as @{domain} or @mail.{domain}, not %q", k.Identity)
 	}
+	k.Rotation.check(d)
 	k.checkHeaders(d)
 }
 
