@@ -174,8 +174,11 @@ func (u *Updater) exchange(ctx context.Context, m *dns.Msg, sign bool) (*dns.Msg
 			return nil, told
 		}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("ask %s: %w", u.Server, netWords(err, timeout))
+	case sign && u.Key != nil && reply.IsTsig() == nil && reply.Rcode == dns.RcodeSuccess:
+		return nil, fmt.Errorf("ask %s: its answer isn't signed, so it may be anybody's", u.Server)
 	}
 	return reply, nil
 }
