@@ -63,6 +63,7 @@ func newRoot() *cobra.Command {
 		newMilter(),
 		newPKI(),
 		newReplay(),
+		newSetup(),
 		newTail(),
 		newToken(),
 		newTrace(),
