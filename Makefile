@@ -11,6 +11,8 @@ export CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/postfleet
 TOOLS := $(CACHE)/tools
 # Named by its version and the compiler's: it refuses code that is newer than the Go that built it.
 LINT := $(TOOLS)/golangci-lint-$(shell sed -n 's|.*golangci/golangci-lint/v2 \(v[0-9.]*\).*|\1|p' test/tools/lint/go.mod)-$(shell $(GO) env GOVERSION)
+NFPM := $(TOOLS)/nfpm-$(shell sed -n 's|.*goreleaser/nfpm/v2 \(v[0-9.]*\).*|\1|p' test/tools/nfpm/go.mod)
+SBOM := $(TOOLS)/cyclonedx-gomod-$(shell sed -n 's|.*CycloneDX/cyclonedx-gomod \(v[0-9.]*\).*|\1|p' test/tools/sbom/go.mod)
 # A Consul server on PATH is used as it is (see test/lab).
 CONSUL_BIN := $(or $(shell command -v consul),$(TOOLS)/consul)
 
@@ -62,6 +64,10 @@ demo: demo-deps build $(if $(CONSUL),$(CONSUL_BIN)) ## three Postfix nodes and t
 	$(GO) build -buildvcs=false -o bin/demo ./test/demo
 	exec bin/demo -postfleet bin/postfleet $(if $(CONSUL),-consul) $(DEMOFLAGS)
 
+.PHONY: packages
+packages: $(NFPM) $(SBOM) ## dist/: .deb and .rpm for amd64 and arm64, SBOM, checksums; signed with SIGNING_KEY
+	VERSION=$(VERSION) NFPM=$(NFPM) SBOM=$(SBOM) scripts/build-packages
+
 .PHONY: bench-quick
 bench-quick: bench-deps build ## ratios to bare Postfix, OpenDKIM and rspamd, in under 5 minutes
 	$(GO) run -buildvcs=false ./bench -postfleet bin/postfleet
@@ -85,9 +91,16 @@ $(LINT):
 	mkdir -p $(TOOLS)
 	cd test/tools/lint && CGO_ENABLED=0 $(TOOL_BUILD) -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+$(NFPM):
+	mkdir -p $(TOOLS)
+	cd test/tools/nfpm && CGO_ENABLED=0 $(TOOL_BUILD) -o $@ github.com/goreleaser/nfpm/v2/cmd/nfpm
+$(SBOM):
+	mkdir -p $(TOOLS)
+	cd test/tools/sbom && CGO_ENABLED=0 $(TOOL_BUILD) -o $@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+
 .PHONY: clean
-clean: ## remove what make build made; the cache of tools stays
-	rm -rf bin
+clean: ## remove what make build and make packages made; the cache of tools stays
+	rm -rf bin dist
 
 .PHONY: help
 help: ## this list
