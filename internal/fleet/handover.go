@@ -1,0 +1,140 @@
+package fleet
+
+import (
+	"strings"
+	"time"
+)
+
+// Handover is a mail that a node handed to another, as it asks that node what became of it. Both ends' queue ids and the
+// Message-ID have to be right before a word is said.
+type Handover struct {
+	Carrier     string    `json:"-"` // whom to ask; AnyCarrier: all that might have it
+	QueueID     string    `json:"queue_id"`
+	OrigQueueID string    `json:"orig_queue_id"` // on the node that asks
+	MessageID   string    `json:"message_id"`    // of the mail
+	Time        time.Time `json:"time"`          // when it was handed over, by the clock of the node that asks
+	ID          MessageID `json:"id,omitempty"`  // of the carrier's message, once it has told
+	Recipients  []string  `json:"recipients"`
+}
+
+// Report is the carrier's word on one recipient of a [Handover].
+type Report struct {
+	MessageID string  `json:"message_id"` // of the mail, as the carrier has it
+	Recipient string  `json:"recipient"`  // as it was asked for
+	Carried   Carried `json:"carried"`
+}
+
+// Handovers are what other nodes took over of a message and haven't said their last word on, one for each of their queue
+// files.
+func (m *Message) Handovers() []Handover {
+	var all []Handover
+	for i := range m.Recipients {
+		r := &m.Recipients[i]
+		if !r.AwaitsCarrier() {
+			continue
+		}
+		a := r.handed()
+		h := handoverOf(&all, Handover{Carrier: r.Carrier(), QueueID: a.RemoteID, OrigQueueID: m.QueueID, MessageID: m.MessageID, Time: a.Time})
+		h.Recipients = append(h.Recipients, r.Address)
+		if r.Carried != nil {
+			fill(&h.ID, r.Carried.ID)
+		}
+	}
+	return all
+}
+
+// handoverOf finds the one for the same queue file, or adds it.
+func handoverOf(all *[]Handover, h Handover) *Handover {
+	for i := range *all {
+		if known := &(*all)[i]; known.Carrier == h.Carrier && known.QueueID == h.QueueID {
+			return known
+		}
+	}
+	*all = append(*all, h)
+	return &(*all)[len(*all)-1]
+}
+
+// Of tells whether a message is the one that was handed over by that node.
+func (h *Handover) Of(m *Message, origin string) bool {
+	return m.IsHop() && m.Hop != nil && origin != "" && m.Hop.Origin == origin && h.OrigQueueID != "" && m.Hop.QueueID == h.OrigQueueID &&
+		m.QueueID == h.QueueID && m.MessageID == h.MessageID
+}
+
+// Reports are the carrier's words on the recipients that it was asked about. The hop is what was handed over; now is the
+// message in which it lives on, the hop itself unless it was requeued (postsuper(1)).
+func (h *Handover) Reports(hop, now *Message) []Report {
+	reports := make([]Report, 0, len(h.Recipients))
+	for _, address := range h.Recipients {
+		r := now.slowest(address)
+		if r == nil {
+			continue
+		}
+		reports = append(reports, Report{MessageID: hop.MessageID, Recipient: address, Carried: carriedOf(hop, now, r)})
+	}
+	return reports
+}
+
+// slowest is the recipient that was given under an address; of several, where that was an alias, one that still waits goes
+// before one that failed, and that before one that was delivered.
+func (m *Message) slowest(address string) (found *Recipient) {
+	rank := func(r *Recipient) int {
+		switch {
+		case r.Status.InQueue():
+			return 3
+		case r.Status == StatusDelivered:
+			return 1
+		}
+		return 2
+	}
+	for i := range m.Recipients {
+		r := &m.Recipients[i]
+		if (strings.EqualFold(r.Address, address) || strings.EqualFold(r.OrigTo, address)) && (found == nil || rank(r) > rank(found)) {
+			found = r
+		}
+	}
+	return found
+}
+
+func carriedOf(hop, now *Message, r *Recipient) Carried {
+	c := Carried{Node: hop.Node, ID: now.ID, QueueID: hop.QueueID, Status: r.Status, DSN: r.DSN, Relay: r.Relay, Reply: r.Reply,
+		Attempts: len(r.Attempts), Time: now.LastChange}
+	if c.Attempts > 0 {
+		last := &r.Attempts[c.Attempts-1]
+		c.RelayHost, c.RelayAddr, c.TLS, c.Delay = last.RelayHost, last.RelayAddr, last.TLS, last.Delay
+		if c.Transcript = last.Transcript; c.Transcript == "" && last.OverNetwork() {
+			c.Transcript = last.ID.String() // under which it is reconstructed
+		}
+		if on := r.carriedBy(last); on != nil { // it was requeued, and went on to a third node
+			c.RelayHost, c.RelayAddr, c.TLS, c.Delay = on.RelayHost, on.RelayAddr, on.TLS, last.Delay+on.Delay
+		}
+	}
+	c.Final = !now.Removed.IsZero() && r.Status != StatusRequeued && !r.AwaitsCarrier()
+	for i := range now.Links {
+		if link := &now.Links[i]; link.Kind == LinkBounce && link.Node == "" && r.Status.Failed() {
+			c.Bounce, c.BounceID = link.QueueID, link.ID
+		}
+	}
+	return c
+}
+
+// LivesOn is the message on the same node under which a requeued one goes on; zero where there is none, or it isn't known
+// yet.
+func (m *Message) LivesOn() MessageID {
+	for i := range m.Links {
+		if link := &m.Links[i]; link.Kind == LinkRequeued && link.Node == "" {
+			return link.ID
+		}
+	}
+	return 0
+}
+
+// NewReported is the event that a report makes on the node that asked for it.
+func NewReported(m *Message, report *Report) *Event {
+	c := &report.Carried
+	return &Event{
+		ID: NewEventID([]byte("reported"), []byte(c.Node), []byte(c.QueueID), []byte(m.ID.String()), []byte(report.Recipient),
+			[]byte(c.Time.UTC().Format(time.RFC3339Nano))),
+		Time: c.Time, QueueID: m.QueueID,
+		Body: &Reported{ID: m.ID, MessageID: report.MessageID, Recipient: report.Recipient, Carried: *c},
+	}
+}
