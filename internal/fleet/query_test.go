@@ -19,7 +19,7 @@ func TestParseQuery(t *testing.T) {
 	}{
 		"nothing": {"", Query{}},
 		"everything": {"view=bounced&since=2026-11-22T12:00:00Z&until=2026-11-23&sender=%20@example.org&recipient=bob&domain=x.example" +
-			"&subject=two+words&message_id=%3C1@x%3E&queue_id=4FABC&client=192.0.2.1&user=app&status=deferred&relay=mx&tls=no&reason=User+unknown&signed=yes&before=7&limit=20",
+			"&subject=two+words&message_id=%3C1@x%3E&queue_id=4FABC&client=192.0.2.1&user=app&status=deferred&relay=mx&tls=no&reason=User+unknown&signed=yes&hops=yes&before=7&limit=20",
 			Query{View: ViewBounced, Since: noon.Add(-24 * time.Hour), Until: noon.Add(-12 * time.Hour), Sender: "@example.org",
 				Recipient: "bob", Domain: "x.example", Subject: "two words", MessageID: "<1@x>", QueueID: "4FABC", Client: "192.0.2.1",
 				User: "app", Status: StatusDeferred, Relay: "mx", TLS: TLSNo, Reason: "User unknown", Signed: "yes", Hops: HopsYes, Before: 7, Limit: 20}},

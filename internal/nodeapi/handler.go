@@ -34,10 +34,13 @@ type Store interface {
 type Options struct {
 	Node       string // the node's name
 	Store      Store
+	Carrier    Carrier // nil: the node carries no mail of others
 	Info       func(context.Context) *fleet.NodeInfo
 	Log        *zap.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now
+	// Drain carries out an order to drain, and gives how far the node is; nil: the node can't.
+	Drain func(context.Context, fleet.DrainOrder) (*fleet.Drain, error)
 	// Caller tells who is at the other end of a connection that the TLS settings let in; nil: the aggregator.
 	Caller    func(*tls.ConnectionState) (Caller, error)
 	Timeout   time.Duration // of one answer; 0: 30 s
@@ -74,6 +77,8 @@ func NewHandler(o Options) *Handler {
 	h.answer(routeMessage, h.message)
 	h.answer(routeTranscripts, h.transcripts)
 	h.answer(routeStats, h.stats)
+	h.handle(http.MethodPost, routeCarried, isNode, h.carried)
+	h.routeDraining()
 	h.mux.Handle("GET "+routeEvents, h.metrics.measure(routeEvents, h.only(isAggregator, h.events)))
 	h.mux.Handle("/", h.metrics.measure("unknown", http.HandlerFunc(h.unknown)))
 	return h

@@ -11,6 +11,7 @@ const (
 	routeTranscripts = "/v1/messages/{id}/transcripts"
 	routeStats       = "/v1/stats"
 	routeEvents      = "/v1/events"
+	routeCarried     = "/v1/carried"
 )
 
 // nodeHeader names the node in every answer, so that a caller notices whom it reached.
