@@ -18,6 +18,7 @@ type Milter struct {
 	API        API        `yaml:"api"`
 	Status     Status     `yaml:"status"`
 	Consul     NodeConsul `yaml:"consul"`
+	Relay      Relay      `yaml:"relay"`
 	Log        Log        `yaml:"log"`
 }
 
@@ -188,7 +189,8 @@ func DefaultMilter() Milter {
 			Weight:     1,
 			Deregister: 72 * hour,
 		},
-		Log: defaultLog(),
+		Relay: defaultRelay(),
+		Log:   defaultLog(),
 	}
 }
 
