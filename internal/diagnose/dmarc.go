@@ -1,0 +1,140 @@
+package diagnose
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+var dmarc = Check{
+	Name: "dmarc", Title: "DMARC is there, aligned, and reports", Group: GroupPolicy, Needs: []Need{NeedResolver, NeedDomains},
+	Why: "Large receivers take bulk mail only of domains with DMARC (RFC 7489). It holds SPF and DKIM against the From that people see, and its reports " +
+		"are the one way to hear how the world judges your mail.",
+	Run: func(ctx context.Context, f *Facts) (parts []fleet.Part) {
+		for _, domain := range f.Domains {
+			parts = append(parts, dmarcOf(ctx, f, domain))
+		}
+		return parts
+	},
+}
+
+// organisational is the domain that DMARC asks where a sub-domain has no record of its own (RFC 7489 section 3.2).
+func organisational(domain string) string {
+	org, err := publicsuffix.EffectiveTLDPlusOne(domain)
+	if err != nil {
+		return domain
+	}
+	return org
+}
+
+func dmarcOf(ctx context.Context, f *Facts, domain string) fleet.Part {
+	at := "_dmarc." + domain
+	txt := f.DNS.Ask(ctx, at, dns.TypeTXT)
+	records := beginningWith(txt.Texts(), "v=DMARC1")
+	asked := []*Answer{txt}
+	if org := organisational(domain); txt.Known() && len(records) == 0 && org != domain {
+		at = "_dmarc." + org
+		txt = f.DNS.Ask(ctx, at, dns.TypeTXT)
+		records = beginningWith(txt.Texts(), "v=DMARC1")
+		asked = append(asked, txt)
+	}
+	if !txt.Known() {
+		return untold(domain, asked...)
+	}
+	p := part(domain, fleet.GradePass, "")
+	p.Evidence = lines(asked)
+	if len(records) != 1 {
+		p.Grade, p.Seen = fleet.GradeFail, domain+" has no DMARC record"
+		p.Mend = []string{"Publish, to begin with reports only:", dmarcLine(domain, "none")}
+		if len(records) > 1 {
+			p.Seen = at + " has several DMARC records, which makes all of them void (RFC 7489 section 6.6.3)"
+			p.Mend[0] = "Publish a single one:"
+		}
+		return p
+	}
+	return f.judgeDMARC(ctx, p, domain, at, records[0])
+}
+
+func dmarcLine(domain, policy string) string {
+	return "_dmarc." + domain + `. IN TXT "v=DMARC1; p=` + policy + "; rua=mailto:dmarc@" + domain + `"`
+}
+
+// judgeDMARC looks into a record; at is where it stands.
+func (f *Facts) judgeDMARC(ctx context.Context, p fleet.Part, domain, at, text string) fleet.Part {
+	record, _, well := tags(text)
+	policy := strings.ToLower(record["p"])
+	if sub := strings.ToLower(record["sp"]); sub != "" && at != "_dmarc."+domain {
+		policy = sub
+	}
+	grade := func(g fleet.Grade, seen, todo, exact string) {
+		if g.Graver(p.Grade) {
+			p.Grade, p.Seen = g, seen
+		} else {
+			p.Seen += "; " + seen
+		}
+		p.Mend = append(p.Mend, todo, exact)
+	}
+	p.Seen = fmt.Sprintf("policy %s", policy)
+	if !well || !slices.Contains([]string{"none", "quarantine", "reject"}, policy) {
+		grade(fleet.GradeFail, "the record of "+at+" can't be read", "Publish:", dmarcLine(domain, "none"))
+		return p
+	}
+	if !f.aligned(domain, record["adkim"]) {
+		grade(fleet.GradeWarn, "no key of this node signs with a domain that is aligned with "+domain+", so only SPF can pass",
+			"Make a key for the domain and publish its record:", "postfleet dkim keygen "+domain)
+	}
+	if policy == "none" {
+		grade(fleet.GradeWarn, "its policy is none: forgeries are taken", "Once the reports show your own mail passing, publish:", dmarcLine(domain, "quarantine"))
+	}
+	if record["rua"] == "" {
+		grade(fleet.GradeWarn, "it asks for no reports", "Add to the record:", "rua=mailto:dmarc@"+domain)
+	}
+	for _, uri := range strings.Split(record["rua"], ",") {
+		if lacks := f.reportsElsewhere(ctx, domain, at, uri); lacks != nil {
+			if !lacks.Known() {
+				return untold(domain, lacks)
+			}
+			grade(fleet.GradeWarn, "reports to "+strings.TrimSpace(uri)+" are not sent: that domain doesn't say that it takes them (RFC 7489 section 7.1)",
+				"Have published there:", lacks.Name+`. IN TXT "v=DMARC1"`)
+			p.Evidence = append(p.Evidence, lacks.String())
+		}
+	}
+	return p
+}
+
+// aligned tells whether this node signs for a domain with one that DMARC takes for it (RFC 7489 section 3.1.1).
+func (f *Facts) aligned(domain, mode string) bool {
+	return slices.ContainsFunc(f.Keys, func(k Key) bool {
+		return k.Domain == domain || !strings.EqualFold(mode, "s") && organisational(k.Domain) == organisational(domain)
+	})
+}
+
+// reportsElsewhere is the answer that keeps reports from going to an address of another organisation, or nil.
+func (f *Facts) reportsElsewhere(ctx context.Context, domain, at, uri string) *Answer {
+	uri, _, _ = strings.Cut(strings.TrimSpace(uri), "!") // a size may follow
+	to := fleet.AddressDomain(strings.TrimPrefix(uri, "mailto:"))
+	if to == "" || organisational(to) == organisational(domain) {
+		return nil
+	}
+	a := f.DNS.Ask(ctx, strings.TrimPrefix(at, "_dmarc.")+"._report._dmarc."+to, dns.TypeTXT)
+	if a.Known() && len(beginningWith(a.Texts(), "v=DMARC1")) > 0 {
+		return nil
+	}
+	return a
+}
+
+func beginningWith(texts []string, word string) (those []string) {
+	for _, text := range texts {
+		rest, found := strings.CutPrefix(text, word)
+		if rest = strings.TrimSpace(rest); found && (rest == "" || rest[0] == ';') {
+			those = append(those, text)
+		}
+	}
+	return those
+}

@@ -1,0 +1,53 @@
+package diagnose
+
+import (
+	"context"
+
+	"github.com/miekg/dns"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+var spfAll = Check{
+	Name: "spf-all", Title: "SPF doesn't let everybody send", Group: GroupSPF, Needs: []Need{NeedResolver, NeedDomains},
+	Why: "A record that ends in +all lets the whole world send in this domain's name; receivers count it against the domain. One without an end, or " +
+		"with ?all, says nothing about forgeries.",
+	Run: func(ctx context.Context, f *Facts) (parts []fleet.Part) {
+		for _, domain := range f.Domains {
+			parts = append(parts, ends(ctx, f, domain))
+		}
+		return parts
+	},
+}
+
+func ends(ctx context.Context, f *Facts, domain string) fleet.Part {
+	txt := f.DNS.Ask(ctx, domain, dns.TypeTXT)
+	if !txt.Known() {
+		return untold(domain, txt)
+	}
+	records := spfRecords(txt.Texts())
+	if len(records) != 1 {
+		return part(domain, fleet.GradeNA, "%s has %s; see the check spf", domain, plural(len(records), "SPF record", "SPF records"))
+	}
+	w := f.walk(ctx, domain)
+	p := part(domain, fleet.GradePass, "%s ends in %s", domain, w.all)
+	p.Evidence = []string{txt.String()}
+	if w.allIn != "" && w.allIn != domain {
+		p.Evidence = append(p.Evidence, "that term stands in the record of "+w.allIn)
+	}
+	p.Mend = []string{"Publish:", spfLine(domain, proposeSPF(records[0], f.addresses()))}
+	switch w.all {
+	case "+all", "all", "+ALL", "ALL":
+		p.Grade, p.Seen = fleet.GradeFail, domain+" ends in "+w.all+": it lets everybody send in its name"
+	case "?all", "?ALL":
+		p.Grade, p.Seen = fleet.GradeWarn, domain+" ends in ?all: it says nothing about forgeries"
+	case "":
+		if len(w.untold) > 0 {
+			return untold(domain, w.untold...)
+		}
+		p.Grade, p.Seen = fleet.GradeWarn, domain+" has no all at its end: it says nothing about forgeries"
+	default:
+		p.Mend = nil
+	}
+	return p
+}

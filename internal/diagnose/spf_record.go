@@ -1,0 +1,215 @@
+package diagnose
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+
+	"blitiri.com.ar/go/spf"
+	"github.com/miekg/dns"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// spfRecords are the SPF records among a name's TXT (RFC 7208 section 4.5).
+func spfRecords(texts []string) (records []string) {
+	for _, text := range texts {
+		if lower := strings.ToLower(text); lower == "v=spf1" || strings.HasPrefix(lower, "v=spf1 ") {
+			records = append(records, text)
+		}
+	}
+	return records
+}
+
+// spfOutcome is what a receiver would find for mail from an address.
+type spfOutcome struct {
+	result spf.Result
+	err    error
+	record string  // the domain's own; empty: none, or several
+	txt    *Answer // of the domain
+}
+
+// judge evaluates a domain's SPF for an address as a receiver does.
+func (f *Facts) judge(ctx context.Context, addr netip.Addr, helo, domain string) spfOutcome {
+	out := spfOutcome{txt: f.DNS.Ask(ctx, domain, dns.TypeTXT)}
+	if records := spfRecords(out.txt.Texts()); len(records) == 1 {
+		out.record = records[0]
+	}
+	out.result, out.err = spf.CheckHostWithSender(net.IP(addr.AsSlice()), first(helo, domain), "postmaster@"+domain,
+		spf.WithContext(ctx), spf.WithResolver(spfResolver{f.DNS}))
+	return out
+}
+
+// part words an outcome. addresses are those that a record for the domain has to hold.
+func (o *spfOutcome) part(subject, domain string, addr netip.Addr, addresses []netip.Addr) fleet.Part {
+	if o.result == spf.TempError || !o.txt.Known() {
+		return untoldSPF(subject, o)
+	}
+	p := part(subject, fleet.GradeFail, "")
+	p.Evidence = []string{o.txt.String()}
+	if o.err != nil {
+		p.Evidence = append(p.Evidence, "evaluated for "+addr.String()+": "+string(o.result)+", "+o.err.Error())
+	}
+	switch o.result {
+	case spf.Pass:
+		p.Grade, p.Seen = fleet.GradePass, domain+" lets "+addr.String()+" send"
+		return p
+	case spf.None:
+		p.Seen = domain + " has no SPF record"
+	case spf.PermError:
+		p.Seen = domain + " has an SPF record that can't be evaluated: " + permWords(o)
+	case spf.Neutral:
+		p.Grade, p.Seen = fleet.GradeWarn, domain+" says nothing about "+addr.String()+": neutral"
+	case spf.SoftFail:
+		p.Seen = domain + " doesn't name " + addr.String() + ": softfail"
+	default:
+		p.Seen = domain + " forbids " + addr.String() + " to send: " + string(o.result)
+	}
+	p.Mend = []string{"Publish one SPF record for " + domain + ":", spfLine(domain, proposeSPF(o.record, addresses))}
+	if o.result == spf.PermError && len(spfRecords(o.txt.Texts())) > 1 {
+		p.Mend[0] = "Publish a single SPF record for " + domain + ", with the terms of all:"
+	}
+	return p
+}
+
+func permWords(o *spfOutcome) string {
+	switch {
+	case len(spfRecords(o.txt.Texts())) > 1:
+		return "there are several, which makes all of them void (RFC 7208 section 4.5)"
+	case errors.Is(o.err, spf.ErrLookupLimitReached):
+		return "it needs more than ten look-ups (RFC 7208 section 4.6.4)"
+	case errors.Is(o.err, spf.ErrVoidLookupLimitReached):
+		return "more than two of its look-ups find nothing (RFC 7208 section 4.6.4)"
+	case o.err != nil:
+		return o.err.Error()
+	}
+	return "permanent error"
+}
+
+func untoldSPF(subject string, o *spfOutcome) fleet.Part {
+	p := *unknown(subject, "a look-up of its SPF record got no answer")
+	if !o.txt.Known() {
+		return untold(subject, o.txt)
+	}
+	p.Evidence = []string{o.txt.String()}
+	if o.err != nil {
+		p.Evidence = append(p.Evidence, o.err.Error())
+	}
+	return p
+}
+
+func spfLine(domain, record string) string { return domain + ". IN TXT " + quoteTXT(record) }
+
+// quoteTXT writes a text as the strings of a TXT record, 255 bytes each at the most (RFC 1035 section 3.3.14).
+func quoteTXT(text string) string {
+	var parts []string
+	for {
+		n := min(len(text), 255)
+		parts = append(parts, `"`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text[:n])+`"`)
+		if text = text[n:]; text == "" {
+			return strings.Join(parts, " ")
+		}
+	}
+}
+
+// proposeSPF puts the addresses that a record lacks into it, before the term that ends it. Without a record it makes one.
+func proposeSPF(record string, addresses []netip.Addr) string {
+	if record == "" {
+		record = "v=spf1 -all"
+	}
+	terms := strings.Fields(record)
+	var kept, tail []string
+	have := map[string]bool{}
+	for _, term := range terms {
+		lower := strings.ToLower(term)
+		have[strings.TrimPrefix(lower, "+")] = true
+		switch {
+		case lower == "all", lower == "+all", lower == "?all":
+			tail = append(tail, "-all")
+		case strings.HasSuffix(lower, "all") && len(lower) == 4, strings.HasPrefix(lower, "redirect="):
+			tail = append(tail, term)
+		default:
+			kept = append(kept, term)
+		}
+	}
+	if len(tail) == 0 {
+		tail = []string{"-all"}
+	}
+	for _, addr := range addresses {
+		term := "ip4:" + addr.String()
+		if !addr.Is4() {
+			term = "ip6:" + addr.String()
+		}
+		if !have[term] {
+			have[term] = true
+			kept = append(kept, term)
+		}
+	}
+	return strings.Join(append(kept, tail[0]), " ")
+}
+
+// spfResolver lets the SPF library ask our resolver. What isn't known is a temporary error, so that the result is too.
+type spfResolver struct{ r *Resolver }
+
+func (s spfResolver) ask(ctx context.Context, name string, qtype uint16) (*Answer, error) {
+	a := s.r.Ask(ctx, name, qtype)
+	return a, dnsError(a)
+}
+
+// dnsError is an answer without records as package net tells it.
+func dnsError(a *Answer) error {
+	switch {
+	case a.Status == Found:
+		return nil
+	case a.Known():
+		return &net.DNSError{Err: string(a.Status), Name: a.Name, Server: a.Server, IsNotFound: true}
+	}
+	return &net.DNSError{Err: a.problem(), Name: a.Name, Server: a.Server, IsTemporary: true, IsTimeout: a.Status == Timeout}
+}
+
+// LookupTXT implements [spf.DNSResolver].
+func (s spfResolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	a, err := s.ask(ctx, name, dns.TypeTXT)
+	return a.Texts(), err
+}
+
+// LookupMX implements [spf.DNSResolver].
+func (s spfResolver) LookupMX(ctx context.Context, name string) (list []*net.MX, err error) {
+	a, err := s.ask(ctx, name, dns.TypeMX)
+	for _, rr := range a.Records {
+		if mx, ok := rr.(*dns.MX); ok {
+			list = append(list, &net.MX{Host: mx.Mx, Pref: mx.Preference})
+		}
+	}
+	return list, err
+}
+
+// LookupIPAddr implements [spf.DNSResolver].
+func (s spfResolver) LookupIPAddr(ctx context.Context, host string) (list []net.IPAddr, err error) {
+	a4, err4 := s.ask(ctx, host, dns.TypeA)
+	a6, err6 := s.ask(ctx, host, dns.TypeAAAA)
+	for _, text := range append(a4.Texts(), a6.Texts()...) {
+		list = append(list, net.IPAddr{IP: net.ParseIP(text)})
+	}
+	switch {
+	case !a4.Known():
+		return nil, err4
+	case !a6.Known():
+		return nil, err6
+	case len(list) == 0:
+		return nil, err4
+	}
+	return list, nil
+}
+
+// LookupAddr implements [spf.DNSResolver].
+func (s spfResolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
+	parsed, err := netip.ParseAddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.ask(ctx, reverseName(parsed.Unmap()), dns.TypePTR)
+	return a.Texts(), err
+}

@@ -1,0 +1,35 @@
+package diagnose
+
+// Table is every check, in the order of the matrix. A new one is a file of its own and a line here; docs/diagnostics.md has a
+// chapter on each, which a test holds.
+var Table = []Check{
+	ptr,
+	helo,
+	ipv6,
+	blocklist,
+	spfSelf,
+	spfFleet,
+	spfLookups,
+	spfAll,
+	spfHELO,
+	dkimRecord,
+	dkimUnique,
+	dkimProbe,
+	dmarc,
+	mtaSTS,
+	tlsRPT,
+	port25,
+	startTLS,
+	eightBit,
+	messageID,
+	milterWired,
+	capture,
+	submission,
+	openRelay,
+	smuggling,
+	certificate,
+	queue,
+	disk,
+	clock,
+	resolver,
+}
