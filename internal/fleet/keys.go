@@ -17,6 +17,9 @@ const (
 	KeyMismatch  KeyState = "mismatch"  // DNS has another key, or one that can't verify: an alarm where the key is in use
 )
 
+// KeyStates are all states, in the order of a key's life.
+var KeyStates = []KeyState{KeyGenerated, KeyPublished, KeyActive, KeyRetiring, KeyRetired, KeyMissing, KeyMismatch}
+
 // KeyStage is the part of a key's life that the node decides and keeps over restarts.
 type KeyStage string
 

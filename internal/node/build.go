@@ -12,6 +12,7 @@ import (
 	"github.com/postfleet/postfleet/consul"
 	"github.com/postfleet/postfleet/internal/config"
 	"github.com/postfleet/postfleet/internal/dkim"
+	"github.com/postfleet/postfleet/internal/dkim/life"
 	"github.com/postfleet/postfleet/internal/nodeapi"
 	"github.com/postfleet/postfleet/internal/pki"
 	"github.com/postfleet/postfleet/internal/repository"
@@ -82,6 +83,8 @@ func (n *Node) buildConsul(c *config.Milter) error {
 		return err
 	}
 	n.consul = client
+	n.keys.shared = consul.NewKeys(consul.KeysOptions{Client: client, Prefix: c.Consul.KVPrefix, Node: n.name})
+	n.keys.peers = life.Peers{Why: "Consul was not asked yet"}
 	n.stops.add("consul client", func(context.Context) error { client.Close(); return nil })
 	return nil
 }
@@ -106,7 +109,7 @@ func (n *Node) buildAPI(c *config.Milter) error {
 	}
 	n.certificates = credentials.Source
 	handler := nodeapi.NewHandler(nodeapi.Options{Node: n.name, Store: n.store, Info: n.Info, Log: n.o.Log.Named("nodeapi"),
-		Registerer: n.o.Registry, Now: n.o.Now, Caller: caller(credentials)})
+		Registerer: n.o.Registry, Now: n.o.Now, Drain: n.drains.order, Caller: caller(credentials), Keys: n.keys})
 	n.api, err = nodeapi.Listen(nodeapi.ServerOptions{Address: string(c.API.Listen), Handler: handler,
 		TLS: pki.ServerConfig(credentials, pki.Aggregator, pki.Node), Log: n.o.Log.Named("nodeapi")})
 	if err != nil {

@@ -84,7 +84,7 @@ milter:
   listen: [{address: "unix:%[1]s/m.sock", mode: 0600, group: ""}]
   sign_networks: [192.0.2.0/24]
   record_wait: 5s
-dkim: {keys_dir: %[1]s/keys}
+dkim: {require_dns: never, keys_dir: %[1]s/keys}
 postfix:
   config_dir: %[1]s
   queue_dir: %[1]s/queue

@@ -13,7 +13,7 @@ import (
 )
 
 // capabilities of this version.
-var capabilities = []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome}
+var capabilities = []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapKeys, fleet.CapDrain}
 
 // Info is what the node says of itself at this moment.
 func (n *Node) Info(ctx context.Context) *fleet.NodeInfo {
@@ -83,6 +83,7 @@ func (n *Node) otherChecks(info *fleet.NodeInfo) []fleet.Check {
 		keys.Text = "no DKIM key is in use: nothing is signed"
 	}
 	checks := []fleet.Check{recording, log, keys, settingsCheck(n.settings)}
+	n.keys.alarm(&keys)
 	if n.certificates != nil {
 		checks = append(checks, certificateCheck(n.certificates, n.leaf != nil, info.Now))
 	}

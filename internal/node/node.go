@@ -41,7 +41,10 @@ type Node struct {
 	members      *consul.Members       // the nodes of the fleet; nil without Consul
 	follows      func(context.Context) // what Consul says of both; nil without
 
-	following, leafing, registering, fleeting loop
+	keys         *keeper               // of DKIM
+	following, leafing, registering, fleeting, watching, keeping loop
+
+	changing sync.Mutex // orders those who replace live
 
 	running  sync.WaitGroup // servers
 	serving  atomic.Bool    // the milter takes connections
@@ -78,8 +81,12 @@ func New(c *config.Milter, o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.live.Store(&live{config: c, signer: signer})
-	n.health = &mailHealth{milter: n.milterCheck, now: o.Now,
+	if err := n.buildKeys(c, signer); err != nil {
+		return nil, err
+	}
+	n.buildDrain(c)
+	limit := &queueLimit{settings: func() fleet.Settings { return n.settings.Settings() }, queue: n.postfix.Queue}
+	n.health = &mailHealth{drain: n.drains.check, milter: n.milterCheck, queue: limit.check, now: o.Now,
 		banner: func(ctx context.Context) (string, error) { return mta.Banner(ctx, string(c.Postfix.SMTPAddress)) }}
 	// Ended in reverse: the milter drains while health and node API still answer, and the log is read to the last.
 	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildAPI, n.buildStatus,
@@ -116,7 +123,10 @@ func (n *Node) Start(failed func(error)) error {
 	}
 	n.milter.Start()
 	n.serving.Store(true)
+	n.watching.start(n.drains.run)
+	n.keys.first(context.Background())
 	if n.registrar != nil {
+	n.keeping.start(n.keys.run)
 		n.registering.start(n.registrar.Run)
 	}
 	n.o.Log.Info("node works", zap.String("version", n.o.Version), zap.Strings("does", n.summary()))
@@ -160,6 +170,12 @@ func (n *Node) reload(c *config.Milter) error {
 	}
 	n.live.Store(&live{config: c, signer: signer})
 	n.milter.Reload(policy(c, signer))
+	if err := n.keys.reload(c, signer.Keyring()); err != nil {
+		return err
+	}
+	signer = signer.WithKeys(n.keys.life.Keyring())
+	n.changing.Lock()
+	defer n.changing.Unlock()
 	n.settings.Configure(configuredFleet(c))
 	if n.registrar != nil {
 		n.registrar.Refresh() // the selectors may be others

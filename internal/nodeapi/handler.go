@@ -43,6 +43,7 @@ type Options struct {
 	Drain func(context.Context, fleet.DrainOrder) (*fleet.Drain, error)
 	// Caller tells who is at the other end of a connection that the TLS settings let in; nil: the aggregator.
 	Caller    func(*tls.ConnectionState) (Caller, error)
+	Keys      Keys          // nil: none to show
 	Timeout   time.Duration // of one answer; 0: 30 s
 	Heartbeat time.Duration // between signs of life on the event stream; 0: 15 s
 }
@@ -80,6 +81,7 @@ func NewHandler(o Options) *Handler {
 	h.handle(http.MethodPost, routeCarried, isNode, h.carried)
 	h.routeDraining()
 	h.mux.Handle("GET "+routeEvents, h.metrics.measure(routeEvents, h.only(isAggregator, h.events)))
+	h.keys()
 	h.mux.Handle("/", h.metrics.measure("unknown", http.HandlerFunc(h.unknown)))
 	return h
 }

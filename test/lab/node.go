@@ -72,7 +72,7 @@ func (n *Node) config(opts NodeOptions) []byte {
 milter:
   listen: [{address: "unix:%s"}]
   sign_networks: [%s]
-dkim: {keys_dir: %s, domains: ["*"]}
+dkim: {keys_dir: %s, domains: ["*"], require_dns: never}
 postfix:
   config_dir: %s
   queue_dir: %s

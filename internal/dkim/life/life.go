@@ -44,7 +44,25 @@ func Open(o Options, admin *dkim.Keyring) (*Life, error) {
 		}
 	}
 	l := &Life{o: o, next: next, admin: admin, state: &state{}, keys: map[string]*dkim.Key{}}
-	return l, l.Refresh(admin)
+	if err := l.Refresh(admin); err != nil {
+		return l, l.inMemory(err)
+	}
+	return l, nil
+}
+
+// inMemory begins with a state that can't be written, as on a full disk: mail has to be signed all the same. The error is
+// for a state or keys that can't be used.
+func (l *Life) inMemory(because error) error {
+	s, err := readState(filepath.Join(l.o.Dir, stateFile))
+	if err != nil {
+		return err
+	}
+	if err := l.takeIn(s, l.admin, l.o.Now().UTC().Round(0)); err != nil {
+		return err
+	}
+	l.mark(s)
+	l.state, l.failed = s, because.Error()
+	return nil
 }
 
 // Configure takes over other options, and other keys of the administrator, while the daemon runs. Dir and Node stay.

@@ -112,3 +112,15 @@ func (l *Life) Due() (domains []string) {
 	}
 	return domains
 }
+
+// OwnWaits tells whether a key that a rotation made still waits.
+func (l *Life) OwnWaits() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.state.Keys {
+		if e := &l.state.Keys[i]; e.Own && e.Stage == fleet.StageWaiting {
+			return true
+		}
+	}
+	return false
+}

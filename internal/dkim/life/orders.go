@@ -45,6 +45,19 @@ func (l *Life) Rotate(domain, by string) error {
 	})
 }
 
+// RotatableDomains are the domains with a key in use and none that waits.
+func (l *Life) RotatableDomains() (domains []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, domain := range domainsOf(l.state) {
+		used := slices.ContainsFunc(l.state.Keys, func(e entry) bool { return e.Domain == domain && e.Stage == fleet.StageActive })
+		if used && len(waitingBases(l.state, domain)) == 0 {
+			domains = append(domains, domain)
+		}
+	}
+	return domains
+}
+
 // kindsFor are the types of a domain's next keys.
 func (l *Life) kindsFor(s *state, domain string) (kinds []string) {
 	if len(l.o.Kinds) > 0 {
