@@ -137,6 +137,7 @@ func (n *Node) buildStatus(c *config.Milter) error {
 		gatherer: n.o.Registry,
 		alive:    n.apiChecks,
 		mail:     n.health.checks,
+		drain:    n.drains.state,
 		log:      n.o.Log.Named("status"),
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -59,14 +60,14 @@ func TestCertificateSourceAuto(t *testing.T) {
 
 func TestServices(t *testing.T) {
 	s := newSite(t)
-	c := s.config(t, greet(t), "api:\n", "api:\n  address: n1.example.com:8525\n")
+	c := s.config(t, greet(t), "api:\n", "api:\n  address: n1.example.com:8525\n", "status:", "consul: {weight: 30, mail_tags: [primary]}\nstatus:")
 	n := start(t, c)
 	_, status := n.Addresses()
 	want := []consul.Service{
 		{ID: "postfleet-node-n1", Name: "postfleet-node", Address: "n1.example.com", Port: 8525, Check: "http://" + status + "/healthz",
 			Meta: map[string]string{"node": "n1", "version": "1.2.3", "role": "node", "mail": "192.0.2.1:25", "selectors": "example.com/n1"}},
 		{ID: "smtp-out-n1", Name: "smtp-out", Address: "192.0.2.1", Port: 25, Check: "http://" + status + "/healthz/mail",
-			Meta: map[string]string{"node": "n1"}},
+			Tags: []string{"primary"}, Meta: map[string]string{"node": "n1"}, Weight: 30, CheckEvery: 3 * time.Second},
 	}
 	if diff := cmp.Diff(want, n.services()); diff != "" {
 		t.Error(diff)

@@ -10,8 +10,10 @@ import (
 
 // Names of the checks in a node's facts.
 const (
+	checkDrain     = "drain"
 	checkMilter    = "milter"
 	checkPostfix   = "postfix"
+	checkQueue     = "queue"
 	checkRecording = "recording"
 	checkLog       = "log"
 	checkKeys      = "keys"
@@ -24,6 +26,8 @@ const (
 type mailHealth struct {
 	banner func(context.Context) (string, error)
 	milter func() fleet.Check
+	drain  func() fleet.Check
+	queue  func() fleet.Check
 	now    func() time.Time
 
 	mu      sync.Mutex
@@ -31,15 +35,15 @@ type mailHealth struct {
 	postfix fleet.Check
 }
 
-// Times of the banner check. Consul's agent gives up on the check as a whole after 4 s.
+// Times of the banner check. With mailCheckEvery they add up to less than 10 s, in which Consul's DNS is to follow.
 const (
 	bannerTimeout = 3 * time.Second
-	bannerKept    = 3 * time.Second
+	bannerKept    = 2 * time.Second
 )
 
-// checks are the two that must hold for mail.
+// checks are those that must hold for new mail.
 func (h *mailHealth) checks(ctx context.Context) []fleet.Check {
-	return []fleet.Check{h.milter(), h.askPostfix(ctx)}
+	return []fleet.Check{h.drain(), h.milter(), h.askPostfix(ctx), h.queue()}
 }
 
 func (h *mailHealth) askPostfix(ctx context.Context) fleet.Check {

@@ -21,7 +21,8 @@ func (n *Node) Info(ctx context.Context) *fleet.NodeInfo {
 	facts := n.postfix.Facts(ctx)
 	info.Postfix, info.Queue, info.Capture = facts.Version, facts.Queue, string(n.capture(facts.Capture))
 	info.Log, info.Recording, info.Milter = n.follower.state(), n.recording(), n.milter.Traffic()
-	info.Draining = n.draining.Load()
+	info.Drain = n.drains.state()
+	info.Draining = n.draining.Load() || info.Drain != nil
 	info.Checks = append(n.health.checks(ctx), n.otherChecks(info)...)
 	return info
 }
@@ -82,8 +83,8 @@ func (n *Node) otherChecks(info *fleet.NodeInfo) []fleet.Check {
 	if !keys.OK {
 		keys.Text = "no DKIM key is in use: nothing is signed"
 	}
-	checks := []fleet.Check{recording, log, keys, settingsCheck(n.settings)}
 	n.keys.alarm(&keys)
+	checks := []fleet.Check{recording, log, keys, settingsCheck(n.settings)}
 	if n.certificates != nil {
 		checks = append(checks, certificateCheck(n.certificates, n.leaf != nil, info.Now))
 	}

@@ -22,7 +22,7 @@ func (n *Node) register() {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		build,
-		gauge("node_draining", "1 while the node takes no new mail.", func() float64 { return truth(n.draining.Load()) }),
+		gauge("node_draining", "1 while the node takes no new mail.", func() float64 { return truth(n.draining.Load() || n.drains.state() != nil) }),
 		gauge("node_selectors", "DKIM keys that the node signs with.", func() float64 {
 			return float64(len(n.live.Load().signer.Selectors(n.o.Now())))
 		}),

@@ -31,6 +31,7 @@ type Node struct {
 	follower     *follower
 	postfix      *mta.Postfix
 	health       *mailHealth
+	drains       *drainer
 	status       *status               // nil: none
 	api          *nodeapi.Server       // nil: none
 	consul       *consul.Client        // nil: none
@@ -40,8 +41,8 @@ type Node struct {
 	settings     settings              // of the fleet
 	members      *consul.Members       // the nodes of the fleet; nil without Consul
 	follows      func(context.Context) // what Consul says of both; nil without
-
 	keys         *keeper               // of DKIM
+
 	following, leafing, registering, fleeting, watching, keeping loop
 
 	changing sync.Mutex // orders those who replace live
@@ -95,6 +96,7 @@ func New(c *config.Milter, o Options) (_ *Node, err error) {
 			return nil, err
 		}
 	}
+	n.drains.look() // before Consul's agent asks for the first time
 	n.register()
 	return n, nil
 }
@@ -121,12 +123,12 @@ func (n *Node) Start(failed func(error)) error {
 	if n.status != nil {
 		serve(n.status.serve)
 	}
-	n.milter.Start()
-	n.serving.Store(true)
 	n.watching.start(n.drains.run)
 	n.keys.first(context.Background())
-	if n.registrar != nil {
+	n.milter.Start()
 	n.keeping.start(n.keys.run)
+	n.serving.Store(true)
+	if n.registrar != nil {
 		n.registering.start(n.registrar.Run)
 	}
 	n.o.Log.Info("node works", zap.String("version", n.o.Version), zap.Strings("does", n.summary()))
@@ -168,14 +170,14 @@ func (n *Node) reload(c *config.Milter) error {
 	if err := n.store.SetKeep(keep(c)); err != nil {
 		return err
 	}
-	n.live.Store(&live{config: c, signer: signer})
-	n.milter.Reload(policy(c, signer))
 	if err := n.keys.reload(c, signer.Keyring()); err != nil {
 		return err
 	}
 	signer = signer.WithKeys(n.keys.life.Keyring())
 	n.changing.Lock()
 	defer n.changing.Unlock()
+	n.live.Store(&live{config: c, signer: signer})
+	n.milter.Reload(policy(c, signer))
 	n.settings.Configure(configuredFleet(c))
 	if n.registrar != nil {
 		n.registrar.Refresh() // the selectors may be others

@@ -3,6 +3,7 @@ package node
 import (
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -58,8 +59,12 @@ func (n *Node) services() []consul.Service {
 			Name:    c.Consul.MailService,
 			Address: host,
 			Port:    port,
+			Tags:    c.Consul.MailTags,
 			Meta:    map[string]string{consul.MetaNode: n.name},
+			Weight:  c.Consul.Weight,
 			Check:   loopbackURL(n.status.address(), "/healthz/mail"),
+
+			CheckEvery: mailCheckEvery,
 		}
 		list = append(list, mail)
 		if c.Consul.ProxyPort != 0 {
@@ -70,6 +75,9 @@ func (n *Node) services() []consul.Service {
 }
 
 const smtpPort = 25
+
+// mailCheckEvery is how often Consul's agent asks whether the node can take mail.
+const mailCheckEvery = 3 * time.Second
 
 // hostPort cuts a configured address; where it says nothing, the host is left to Consul's agent and the port is the one
 // given.

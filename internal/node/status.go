@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/postfleet/postfleet/internal/fleet"
+	"github.com/postfleet/postfleet/internal/nodeapi"
 )
 
 // status is the plain HTTP listener of /healthz, /healthz/mail and /metrics. It asks nobody who they are and therefore
@@ -31,7 +33,9 @@ type statusOptions struct {
 	// alive are the checks behind /healthz, which answers for the node API; mail those behind /healthz/mail, which
 	// answers for the mail service.
 	alive, mail func(context.Context) []fleet.Check
-	log         *zap.Logger
+	// drain is how far a drain is, behind /drain; nil while there is none.
+	drain func() *fleet.Drain
+	log   *zap.Logger
 }
 
 func newStatus(o statusOptions) (*status, error) {
@@ -43,6 +47,7 @@ func newStatus(o statusOptions) (*status, error) {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.gatherer, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(o.log)}))
 	mux.HandleFunc("GET /healthz", answerChecks(o.alive))
 	mux.HandleFunc("GET /healthz/mail", answerChecks(o.mail))
+	mux.HandleFunc("GET "+DrainPath, answerDrain(o.drain))
 	return &status{listener: listener, server: &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -52,6 +57,17 @@ func newStatus(o statusOptions) (*status, error) {
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          zap.NewStdLog(o.log),
 	}}, nil
+}
+
+// DrainPath, on the status listener, answers with a nodeapi.Drained.
+const DrainPath = "/drain"
+
+func answerDrain(drain func() *fleet.Drain) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		_ = json.NewEncoder(w).Encode(nodeapi.Drained{Drain: drain()}) // the asker went away
+	}
 }
 
 // answerChecks gives 200 when all checks hold and 503 otherwise, with a line for each; Consul shows the text.

@@ -39,6 +39,8 @@ type Postfix struct {
 	mu     sync.Mutex
 	facts  Facts
 	looked time.Time
+
+	count counter
 }
 
 // Facts are what is known of the instance at a moment.
