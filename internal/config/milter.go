@@ -19,6 +19,7 @@ type Milter struct {
 	Status     Status     `yaml:"status"`
 	Consul     NodeConsul `yaml:"consul"`
 	Relay      Relay      `yaml:"relay"`
+	Diagnose   Diagnose   `yaml:"diagnose" reload:"live"`
 	Log        Log        `yaml:"log"`
 }
 
@@ -189,8 +190,9 @@ func DefaultMilter() Milter {
 			Weight:     1,
 			Deregister: 72 * hour,
 		},
-		Relay: defaultRelay(),
-		Log:   defaultLog(),
+		Relay:    defaultRelay(),
+		Diagnose: defaultDiagnose(),
+		Log:      defaultLog(),
 	}
 }
 

@@ -20,6 +20,7 @@ func (c *Milter) check(d *decoder) {
 	c.Status.check(d)
 	c.Consul.check(d)
 	c.Relay.check(d)
+	c.Diagnose.check(d)
 	if c.Postfix.Log.Source == "file" && c.Postfix.Log.File == "" {
 		d.wrong("postfix.log.file", "expected the path of the log, since postfix.log.source is file")
 	}

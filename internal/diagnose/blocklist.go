@@ -132,7 +132,7 @@ func refusal(a *Answer) string {
 func refusedBy(subject, zone string, a *Answer, why string) fleet.Part {
 	p := *unknown(subject, why)
 	p.Evidence = []string{a.String()}
-	p.Mend = []string{"Ask the list through a resolver of your own (diagnose.resolvers), register with it where its terms want that, or take " + zone +
+	p.Mend = []string{"Ask the list through a resolver of your own (dns.resolvers), register with it where its terms want that, or take " + zone +
 		" out of diagnose.blocklists."}
 	return p
 }
