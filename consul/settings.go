@@ -136,6 +136,9 @@ func (s *Settings) Away() string {
 	return s.away
 }
 
+// ReadOnly is empty: who reaches Consul may try to change the settings here.
+func (*Settings) ReadOnly() string { return "" }
+
 // Trouble says in words why the settings that Consul has are not in force; empty while they are.
 func (s *Settings) Trouble() string {
 	s.mu.Lock()

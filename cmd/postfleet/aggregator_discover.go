@@ -27,7 +27,7 @@ type staticMembers struct {
 func (s *staticMembers) set(named []config.StaticMember) {
 	list := make([]fleet.Member, len(named))
 	for i, member := range named {
-		list[i] = fleet.Member{Name: member.Name, API: "https://" + string(member.Address), Healthy: true}
+		list[i] = fleet.Member{Name: member.Name, API: "https://" + string(member.Address), Healthy: true, Fit: true}
 	}
 	s.list.Store(&list)
 }
@@ -45,6 +45,9 @@ func (s *aggregatorService) discover(hostname string) (aggregator.Members, pki.O
 			return nil, pki.Options{}, setupError{err}
 		}
 		s.consul = client
+		settings := consul.NewSettings(consul.SettingsOptions{Client: client, Prefix: c.Consul.KVPrefix, StateFile: s.stateFile("consul-settings.json")})
+		s.background(settings.Run)
+		s.settings = settings
 	}
 	tls, err := s.credentials(client, config.FirstLabel(hostname))
 	if err != nil {
@@ -55,8 +58,8 @@ func (s *aggregatorService) discover(hostname string) (aggregator.Members, pki.O
 		s.static.set(c.Members.Static)
 		return s.static, tls, nil
 	}
-	members := consul.NewMembers(consul.MembersOptions{
-		Client: client, Service: c.Consul.APIService, StateFile: s.stateFile("consul-members.json")})
+	members := consul.NewMembers(consul.MembersOptions{Client: client, Service: c.Consul.APIService, MailService: c.Consul.MailService,
+		Prefix: c.Consul.KVPrefix, Keeper: true, StateFile: s.stateFile("consul-members.json")})
 	s.background(members.Run)
 	return members, tls, nil
 }
@@ -155,6 +158,10 @@ func (u unreachable) Transcripts(context.Context, fleet.MessageID) ([]fleet.Tran
 }
 
 func (u unreachable) Stats(context.Context, fleet.StatsQuery) (*fleet.Stats, error) {
+	return nil, u.reason
+}
+
+func (u unreachable) Drain(context.Context, fleet.DrainOrder) (*fleet.Drain, error) {
 	return nil, u.reason
 }
 

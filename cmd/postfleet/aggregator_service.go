@@ -34,8 +34,9 @@ type aggregatorService struct {
 	registry *prometheus.Registry
 	server   *aggregator.Server
 	fanout   *aggregator.Fanout
-	static   *staticMembers // nil: the members come from Consul
-	consul   *consul.Client // nil: without Consul
+	static   *staticMembers      // nil: the members come from Consul
+	consul   *consul.Client      // nil: without Consul
+	settings aggregator.Settings // nil: the fleet keeps none in common
 	loops    []func(context.Context)
 	stops    []func(context.Context) error
 
@@ -65,6 +66,7 @@ func newAggregatorService(c *config.Aggregator, o aggregatorOptions) (_ *aggrega
 	s.stops = append(s.stops, func(context.Context) error { s.fanout.Close(); return nil })
 	s.server, err = aggregator.New(aggregator.Options{
 		Fleet:           s.fanout,
+		Settings:        s.settings,
 		Listen:          string(c.HTTP.Listen),
 		CertFile:        string(c.HTTP.CertFile),
 		KeyFile:         string(c.HTTP.KeyFile),
