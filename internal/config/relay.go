@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/postfleet/postfleet/internal/fleet"
 )
@@ -30,7 +31,23 @@ type Relay struct {
 type RelayMember struct {
 	Name   string   `yaml:"name"`
 	Hop    HostPort `yaml:"hop"`
+	API    HostPort `yaml:"api"` // of its node API; empty: the host of Hop and the API's usual port
 	Weight int      `yaml:"weight" min:"1" max:"65535"`
+}
+
+// apiPort is the node API's unless api.listen says otherwise.
+const apiPort = "8525"
+
+// APIAddress is host:port of the member's node API.
+func (m RelayMember) APIAddress() string {
+	if m.API != "" {
+		return string(m.API)
+	}
+	host, _, err := net.SplitHostPort(string(m.Hop))
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(host, apiPort)
 }
 
 func (m *RelayMember) preset() { *m = RelayMember{Weight: 1} }
