@@ -50,7 +50,7 @@ func (n *Node) buildStore(c *config.Milter) error {
 }
 
 func (n *Node) buildFollower(c *config.Milter) error {
-	n.follower = &follower{source: openLog(&c.Postfix.Log, n.o.Log), store: n.store, log: n.o.Log.Named("log")}
+	n.follower = &follower{source: openLog(&c.Postfix.Log, n.o.Log), store: n.store, hop: n.hopNode, log: n.o.Log.Named("log")}
 	n.stops.add("log follower", n.following.stop)
 	return nil
 }
@@ -107,7 +107,7 @@ func (n *Node) buildAPI(c *config.Milter) error {
 		n.stops.add("certificate from consul", n.leafing.stop)
 		credentials = pki.Options{Source: n.leaf, Scheme: connectScheme(c), Now: n.o.Now}
 	}
-	n.certificates = credentials.Source
+	n.certificates, n.credentials = credentials.Source, credentials
 	handler := nodeapi.NewHandler(nodeapi.Options{Node: n.name, Store: n.store, Info: n.Info, Log: n.o.Log.Named("nodeapi"),
 		Registerer: n.o.Registry, Now: n.o.Now, Drain: n.drains.order, Caller: caller(credentials), Keys: n.keys})
 	n.api, err = nodeapi.Listen(nodeapi.ServerOptions{Address: string(c.API.Listen), Handler: handler,

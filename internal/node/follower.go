@@ -22,6 +22,7 @@ import (
 type follower struct {
 	source logsource.Source
 	store  logStore
+	hop    func(addr string, port int) string // see [postfixlog.Options]
 	log    *zap.Logger
 
 	mu     sync.Mutex
@@ -93,7 +94,7 @@ func (f *follower) resume() (*postfixlog.Tracker, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("log position: %w", err)
 	}
-	tracker := postfixlog.New(postfixlog.Options{})
+	tracker := postfixlog.New(postfixlog.Options{Hop: f.hop})
 	if !found {
 		f.log.Info("reading the log from its beginning", zap.String("source", f.source.State().Source))
 	} else if err := tracker.Restore(at.State); err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // capabilities of this version.
-var capabilities = []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapKeys, fleet.CapDrain}
+var capabilities = []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapKeys, fleet.CapDrain, fleet.CapRelay}
 
 // Info is what the node says of itself at this moment.
 func (n *Node) Info(ctx context.Context) *fleet.NodeInfo {
@@ -21,7 +21,7 @@ func (n *Node) Info(ctx context.Context) *fleet.NodeInfo {
 	facts := n.postfix.Facts(ctx)
 	info.Postfix, info.Queue, info.Capture = facts.Version, facts.Queue, string(n.capture(facts.Capture))
 	info.Log, info.Recording, info.Milter = n.follower.state(), n.recording(), n.milter.Traffic()
-	info.Drain = n.drains.state()
+	info.Drain, info.Relay = n.drains.state(), n.relayState()
 	info.Draining = n.draining.Load() || info.Drain != nil
 	info.Checks = append(n.health.checks(ctx), n.otherChecks(info)...)
 	return info

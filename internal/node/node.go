@@ -36,6 +36,8 @@ type Node struct {
 	api          *nodeapi.Server       // nil: none
 	consul       *consul.Client        // nil: none
 	certificates pki.Source            // of the node API; nil without one
+	credentials  pki.Options           // with certificates
+	relay        *relaying             // nil: the node takes no part
 	leaf         *consul.Leaf          // nil: the certificate is not Consul's
 	registrar    *consul.Registrar     // nil: none
 	settings     settings              // of the fleet
@@ -43,7 +45,7 @@ type Node struct {
 	follows      func(context.Context) // what Consul says of both; nil without
 	keys         *keeper               // of DKIM
 
-	following, leafing, registering, fleeting, watching, keeping loop
+	following, leafing, registering, fleeting, watching, keeping, relayRuns loop
 
 	changing sync.Mutex // orders those who replace live
 
@@ -90,7 +92,7 @@ func New(c *config.Milter, o Options) (_ *Node, err error) {
 	n.health = &mailHealth{drain: n.drains.check, milter: n.milterCheck, queue: limit.check, now: o.Now,
 		banner: func(ctx context.Context) (string, error) { return mta.Banner(ctx, string(c.Postfix.SMTPAddress)) }}
 	// Ended in reverse: the milter drains while health and node API still answer, and the log is read to the last.
-	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildAPI, n.buildStatus,
+	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildAPI, n.buildRelay, n.buildStatus,
 		n.buildMilter, n.buildRegistrar} {
 		if err := build(c); err != nil {
 			return nil, err
@@ -126,6 +128,7 @@ func (n *Node) Start(failed func(error)) error {
 	n.watching.start(n.drains.run)
 	n.keys.first(context.Background())
 	n.milter.Start()
+	n.startRelay()
 	n.keeping.start(n.keys.run)
 	n.serving.Store(true)
 	if n.registrar != nil {
@@ -179,6 +182,7 @@ func (n *Node) reload(c *config.Milter) error {
 	n.live.Store(&live{config: c, signer: signer})
 	n.milter.Reload(policy(c, signer))
 	n.settings.Configure(configuredFleet(c))
+	n.reloadRelay(c)
 	if n.registrar != nil {
 		n.registrar.Refresh() // the selectors may be others
 	}

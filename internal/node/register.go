@@ -48,7 +48,7 @@ func (n *Node) services() []consul.Service {
 			Name:    c.Consul.APIService,
 			Address: host,
 			Port:    port,
-			Meta:    consul.NodeMeta(n.identity(n.o.Now())),
+			Meta:    n.apiMeta(c),
 			Check:   loopbackURL(n.status.address(), "/healthz"),
 		})
 	}
@@ -72,6 +72,15 @@ func (n *Node) services() []consul.Service {
 		}
 	}
 	return list
+}
+
+// apiMeta is what the service of the node API says of the node.
+func (n *Node) apiMeta(c *config.Milter) map[string]string {
+	meta := consul.NodeMeta(n.identity(n.o.Now()))
+	if hop := n.hopAddress(c); hop != "" {
+		meta[consul.MetaHop] = hop
+	}
+	return meta
 }
 
 const smtpPort = 25

@@ -71,7 +71,7 @@ func (s *configuredSettings) Configure(next fleet.Settings) {
 }
 
 // configuredFleet is what the configuration says for the whole fleet.
-func configuredFleet(*config.Milter) fleet.Settings { return fleet.Settings{} }
+func configuredFleet(c *config.Milter) fleet.Settings { return c.Relay.Settings() }
 
 // buildFleet makes what the node knows of the others and of what holds for all: see the fields settings and members. Both
 // begin with what Consul said in the last run.

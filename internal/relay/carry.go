@@ -70,7 +70,7 @@ func (r *Relay) declines(origin string) string {
 	case !named(relay, r.o.Node, relay.Carry, func(rule *fleet.RelayRule) []string { return rule.Carry }):
 		return notSet
 	}
-	return r.o.Own().unfit(maxQueue(relay))
+	return r.o.Unfit()
 }
 
 // named tells whether the settings let a node do something for any sender at all.

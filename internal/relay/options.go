@@ -2,7 +2,6 @@ package relay
 
 import (
 	"crypto/tls"
-	"fmt"
 	"io/fs"
 	"net/netip"
 	"time"
@@ -22,7 +21,7 @@ type Options struct {
 	From     func() string // where the settings come from; see fleet.RelayState
 	Members  func() []fleet.Member
 	Changed  []func() <-chan struct{} // each gives a channel that is closed when settings or members change
-	Own      func() Standing
+	Unfit    func() string            // why this node should take no more mail; empty: it may
 	Postfix  func() Postfix
 	// SmartHost tells whether the mail of a sender has a way of its own in Postfix's tables and is therefore left alone. The
 	// sender is in external form.
@@ -51,36 +50,11 @@ type Listen struct {
 	Group   string      // owner group of a unix socket; empty: the process's
 }
 
-// Standing is how much this node can take itself.
-type Standing struct {
-	Draining bool
-	Queue    int // messages that wait (incoming, active and deferred); -1: can't be counted
-}
-
-// unfit says why the node should take no more mail; empty: it may.
-func (s Standing) unfit(maxQueue int) string {
-	switch {
-	case s.Draining:
-		return "is draining"
-	case s.Queue >= maxQueue:
-		return fmt.Sprintf("has %d messages in its queue, the limit is %d", s.Queue, maxQueue)
-	}
-	return ""
-}
-
 // Postfix is what its configuration says about relaying.
 type Postfix struct {
 	Wired   bool   // it asks this node's map
 	Problem string // why nothing can, or may, be handed over; empty: it can
 	IPv6    bool   // its SMTP server takes clients with IPv6 addresses
-}
-
-// maxQueue is the limit that the settings mean.
-func maxQueue(s *fleet.Relay) int {
-	if s.MaxQueue > 0 {
-		return s.MaxQueue
-	}
-	return fleet.DefaultMaxQueue
 }
 
 // source is the address that the local Postfix is told a node's connection comes from: its own, or where Postfix would

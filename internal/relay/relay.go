@@ -143,8 +143,8 @@ func (r *Relay) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	maps.DeleteFunc(r.shunned, func(_ string, s shunned) bool { return !r.o.Now().Before(s.until) })
-	next := newView(circumstances{self: r.o.Node, relay: settings.Relay, members: members, own: r.o.Own(), weight: r.o.Weight(),
-		off: postfix.Problem, gate: r.gate, shunned: r.shunned, maxQueue: maxQueue(&settings.Relay)})
+	next := newView(circumstances{self: r.o.Node, relay: settings.Relay, members: members, unfit: r.o.Unfit(), weight: r.o.Weight(),
+		off: postfix.Problem, gate: r.gate, shunned: r.shunned})
 	before := r.view.Swap(next)
 	r.metrics.candidates.Set(float64(len(next.others) - len(next.why)))
 	if before.mode != next.mode || before.off != next.off {

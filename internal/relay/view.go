@@ -48,15 +48,14 @@ type rule struct {
 
 // circumstances are what a view is made of.
 type circumstances struct {
-	self     string
-	relay    fleet.Relay
-	members  []fleet.Member
-	own      Standing
-	weight   int
-	off      string
-	gate     func(node string) (netip.Addr, bool)
-	shunned  map[string]shunned
-	maxQueue int
+	self    string
+	relay   fleet.Relay
+	members []fleet.Member
+	unfit   string // why this node should take no more mail
+	weight  int
+	off     string
+	gate    func(node string) (netip.Addr, bool)
+	shunned map[string]shunned
 }
 
 // shunned is a member that could not be reached a moment ago.
@@ -138,7 +137,7 @@ func (v *view) policy(c *circumstances, mode fleet.RelayMode, originate, carry [
 			p.candidates = append(p.candidates, v.others[name])
 		}
 	}
-	if p.mode == fleet.RelayBalance && among(carry, c.self) && c.own.unfit(c.maxQueue) == "" {
+	if p.mode == fleet.RelayBalance && among(carry, c.self) && c.unfit == "" {
 		p.candidates = append(p.candidates, candidate{node: c.self, weight: max(c.weight, 1), self: true})
 	}
 	return p
@@ -172,7 +171,7 @@ func (p *policy) has(node string) bool {
 func (v *view) list(c *circumstances) []fleet.Candidate {
 	list := []fleet.Candidate{}
 	if v.base.mode == fleet.RelayBalance {
-		own := fleet.Candidate{Node: c.self, Weight: max(c.weight, 1), Reason: c.own.unfit(c.maxQueue)}
+		own := fleet.Candidate{Node: c.self, Weight: max(c.weight, 1), Reason: c.unfit}
 		if !among(v.base.carry, c.self) {
 			own.Reason = notSet
 		}
