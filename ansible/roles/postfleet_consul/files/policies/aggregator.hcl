@@ -1,0 +1,9 @@
+service "postfleet-aggregator" {
+  policy = "write"
+}
+service "postfleet-node" {
+  policy = "read"
+}
+node_prefix "" {
+  policy = "read"
+}
