@@ -56,6 +56,9 @@ func (u *Updater) Current(ctx context.Context, name string) ([]string, error) {
 	}
 	var texts []string
 	for _, rr := range reply.Answer {
+		if alias, ok := rr.(*dns.CNAME); ok && strings.EqualFold(alias.Hdr.Name, dns.Fqdn(name)) {
+			return nil, fmt.Errorf("%s is an alias of %s: its records belong there", name, alias.Target)
+		}
 		if txt, ok := rr.(*dns.TXT); ok && strings.EqualFold(txt.Hdr.Name, dns.Fqdn(name)) {
 			texts = append(texts, unescape(strings.Join(txt.Txt, "")))
 		}

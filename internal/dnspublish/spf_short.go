@@ -1,0 +1,109 @@
+package dnspublish
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// shorten proposes a record that says the same with fewer words or fewer look-ups: addresses joined where they fill a whole
+// network, none said twice, and, where receivers would stop counting, names replaced by the addresses that they have now.
+func (p *Planner) shorten(ctx context.Context, plan *fleet.SPFPlan, egress []fleet.SendingAddress) {
+	if plan.Proposed == "" {
+		return
+	}
+	over := plan.Lookups > maxSPFLookups || plan.Void > maxSPFVoid
+	var networks []netip.Prefix
+	var kept []string
+	flattened := false
+	for _, t := range parseSPF(plan.Proposed) {
+		prefix, isAddress := spfPrefix(t.value)
+		switch {
+		case t.qualifier == '+' && (t.name == "ip4" || t.name == "ip6") && isAddress:
+			networks = append(networks, prefix)
+		case over && t.qualifier == '+' && (t.name == "a" || t.name == "mx" || t.name == "include"):
+			found, ok := p.flatten(ctx, plan.Domain, t)
+			if !ok {
+				kept = append(kept, t.text)
+				continue
+			}
+			networks, flattened = append(networks, found...), true
+		case !slices.Contains(kept, t.text):
+			kept = append(kept, t.text)
+		}
+	}
+	words := []string{"v=spf1"}
+	for _, prefix := range join(networks) {
+		words = append(words, mechanism(prefix))
+	}
+	short := strings.Join(append(words, kept...), " ")
+	again := &spfWalk{resolver: p.Resolver}
+	again.walk(ctx, plan.Domain, short, true, 0)
+	if again.failure != nil || len(short) >= len(plan.Proposed) && again.lookups >= plan.Lookups {
+		return
+	}
+	for _, one := range egress { // it must not lose anybody
+		if addr, err := netip.ParseAddr(one.Address); err == nil && !again.covers(addr) {
+			return
+		}
+	}
+	plan.Shorter, plan.ShorterLookups, plan.ShorterText = short, again.lookups, "addresses joined, none said twice"
+	if flattened {
+		plan.ShorterText = "names are replaced by the addresses that they have today: look at it again when a provider moves"
+	}
+}
+
+// flatten is what one mechanism lets pass now; not where that depends on the mail.
+func (p *Planner) flatten(ctx context.Context, domain string, t term) ([]netip.Prefix, bool) {
+	walk := &spfWalk{resolver: p.Resolver}
+	walk.walk(ctx, domain, "v=spf1 "+t.text, true, 0)
+	return walk.passes, walk.failure == nil && walk.wrong == "" && len(walk.unclear) == 0 && len(walk.passes) > 0
+}
+
+// join drops networks that lie in others and joins two halves to the whole, until nothing is left to join. It never covers an
+// address that wasn't covered.
+func join(networks []netip.Prefix) []netip.Prefix {
+	list := slices.Clone(networks)
+	for {
+		slices.SortFunc(list, comparePrefix)
+		list = slices.Compact(list)
+		before := len(list)
+		var next []netip.Prefix
+		for _, p := range list {
+			if len(next) > 0 {
+				last := next[len(next)-1]
+				if last.Contains(p.Addr()) && last.Bits() <= p.Bits() {
+					continue
+				}
+				if whole, ok := halves(last, p); ok {
+					next[len(next)-1] = whole
+					continue
+				}
+			}
+			next = append(next, p)
+		}
+		list = next
+		if len(list) == before {
+			return list
+		}
+	}
+}
+
+func comparePrefix(a, b netip.Prefix) int {
+	if order := a.Addr().Compare(b.Addr()); order != 0 {
+		return order
+	}
+	return a.Bits() - b.Bits()
+}
+
+// halves joins two networks of one size that lie side by side in the next larger one.
+func halves(a, b netip.Prefix) (netip.Prefix, bool) {
+	if a.Bits() != b.Bits() || a.Bits() == 0 || a.Addr().Is4() != b.Addr().Is4() || a == b {
+		return netip.Prefix{}, false
+	}
+	whole := netip.PrefixFrom(a.Addr(), a.Bits()-1).Masked()
+	return whole, whole.Contains(a.Addr()) && whole.Contains(b.Addr())
+}
