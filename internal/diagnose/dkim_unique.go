@@ -31,6 +31,13 @@ func aloneWith(f *Facts, k *Key) fleet.Part {
 	subject := k.Selector + " of " + k.Domain
 	p := part(subject, fleet.GradePass, "no other node signs for %s with %s", k.Domain, k.Selector)
 	p.Evidence = []string{f.seenPeers() + ": " + strings.Join(peerNames(f.others()), ", ")}
+	for i := range f.Claims {
+		own := fleet.Claim{Node: f.Node, Domain: k.Domain, Selector: k.Selector, Fingerprint: k.Fingerprint}
+		if clash := own.Clash(&f.Claims[i]); clash != "" && k.Fingerprint != "" {
+			p.Grade, p.Seen = fleet.GradeFail, clash
+			p.Mend = []string{"Make a new key for one of them, publish its record, and take the shared one out of use there:", "postfleet dkim rotate " + k.Domain}
+		}
+	}
 	if len(sharers) > 0 {
 		p.Grade = fleet.GradeFail
 		p.Seen = f.Node + " and " + strings.Join(sharers, ", ") + " sign for " + k.Domain + " with the same selector " + k.Selector

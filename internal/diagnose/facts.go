@@ -24,9 +24,10 @@ type Facts struct {
 	Domains []string       // that send through this node, in lower case
 	Keys    []Key          // that sign now
 
-	Peers     []fleet.Peer // all nodes, this one among them
-	PeersSeen time.Time    // when they were so
-	PeersNote string       // why Peers is empty
+	Peers     []fleet.Peer  // all nodes, this one among them
+	PeersSeen time.Time     // when they were so
+	PeersNote string        // why Peers is empty
+	Claims    []fleet.Claim // what all nodes say of their DKIM keys
 
 	Postfix        *Postfix
 	PostfixProblem string   // why Postfix is nil
@@ -63,6 +64,7 @@ type Key struct {
 	Bits             int    // RSA
 	Public           string // base64, as p= has it
 	Record           string // the whole TXT text
+	Fingerprint      string
 }
 
 // Proof is what became of the signature that one key made.

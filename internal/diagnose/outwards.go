@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/miekg/dns"
+
+	"github.com/postfleet/postfleet/internal/fleet"
 )
 
 // outward is a try of another server's port 25.
@@ -45,6 +47,19 @@ func (f *Facts) tryOutwards(ctx context.Context) []outward {
 		all.Wait()
 	})
 	return f.out.list
+}
+
+// learn takes an egress address from what servers say whom they see, where none is known otherwise: behind NAT nobody on this
+// side knows it.
+func (f *Facts) learn(ctx context.Context) {
+	if len(f.Egress) > 0 {
+		return
+	}
+	for i := range f.tryOutwards(ctx) {
+		if o := &f.out.list[i]; o.seen.IsValid() && !slices.Contains(f.addresses(), o.seen) {
+			f.Egress = append(f.Egress, fleet.Egress{Address: o.seen.String(), From: "seen by " + o.server})
+		}
+	}
 }
 
 // targets are the configured ones, or those that mail went to lately.
