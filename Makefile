@@ -55,6 +55,10 @@ fuzz: ## every fuzz target for FUZZTIME (10m)
 acceptance: $(CONSUL_BIN) build ## real Postfix, Consul, nodes and aggregator
 	$(GO) test -count=1 -timeout 20m ./test/acceptance/...
 
+.PHONY: ha
+ha: $(CONSUL_BIN) ## load balancing and failover on hosts in network namespaces; prints the figures
+	$(GO) test -count=1 -v -timeout 15m ./test/ha/...
+
 .PHONY: browser
 browser: build ## the pages in Chromium
 	$(GO) test -count=1 -timeout 15m ./test/browser/...
@@ -74,7 +78,7 @@ bench-quick: bench-deps build ## ratios to bare Postfix, OpenDKIM and rspamd, in
 
 .PHONY: deps demo-deps bench-deps
 deps: ## Debian packages that the tests need
-	scripts/apt-install postfix opendkim opendkim-tools python3-dkim chromium systemd systemd-journal-remote openssl gcc libc6-dev ca-certificates
+	scripts/apt-install postfix opendkim opendkim-tools python3-dkim chromium systemd systemd-journal-remote openssl gcc libc6-dev ca-certificates haproxy dnsmasq-base iproute2
 demo-deps:
 	scripts/apt-install postfix ca-certificates
 bench-deps:

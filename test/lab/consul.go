@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -32,7 +33,10 @@ type ConsulOptions struct {
 	Name   string
 	Host   *Host   // it runs there, at Consul's own ports; nil: on the machine, at ports that are free
 	Join   *Consul // the server to be a client of; nil makes a server
-	Config map[string]any
+	// Servers are the addresses of several servers instead, each on a host of its own; the agent is one of them when its
+	// host is.
+	Servers []string
+	Config  map[string]any
 }
 
 // ConsulBinary finds a Consul binary: the one on PATH, or the one that `make consul` built into the user's cache.
@@ -51,7 +55,7 @@ func ConsulBinary() (string, error) {
 	return path, nil
 }
 
-// StartConsul runs an agent and waits until the cluster has a leader.
+// StartConsul runs an agent and waits until the cluster has a leader. With several servers it doesn't wait: see WaitLeader.
 func (l *Lab) StartConsul(ctx context.Context, opts ConsulOptions) (*Consul, error) {
 	ports, err := consulPorts(opts.Host)
 	if err != nil {
@@ -76,12 +80,18 @@ func (l *Lab) StartConsul(ctx context.Context, opts ConsulOptions) (*Consul, err
 		"disable_update_check": true, "leave_on_terminate": false, "skip_leave_on_interrupt": true,
 		"performance": map[string]any{"raft_multiplier": 1}, "log_level": "info",
 	}
-	if opts.Join == nil {
+	switch {
+	case opts.Servers != nil:
+		config["retry_join"], config["retry_interval"] = opts.Servers, "1s"
+		if slices.Contains(opts.Servers, bind) {
+			config["server"], config["bootstrap_expect"] = true, len(opts.Servers)
+			config["connect"] = map[string]any{"enabled": true}
+		}
+	case opts.Join == nil:
 		config["server"], config["bootstrap_expect"] = true, 1
 		config["connect"] = map[string]any{"enabled": true}
-	} else {
-		config["retry_join"] = []string{opts.Join.serf}
-		config["retry_interval"] = "1s"
+	default:
+		config["retry_join"], config["retry_interval"] = []string{opts.Join.serf}, "1s"
 	}
 	for key, value := range opts.Config {
 		config[key] = value
@@ -98,8 +108,8 @@ func (l *Lab) StartConsul(ctx context.Context, opts ConsulOptions) (*Consul, err
 	if err := c.StartUnready(); err != nil {
 		return nil, err
 	}
-	if opts.Config["bootstrap_expect"] != nil {
-		return c, nil // there is no leader before enough servers run
+	if opts.Servers != nil {
+		return c, nil // there is no leader before enough of them run
 	}
 	return c, c.WaitLeader(ctx)
 }

@@ -1,0 +1,252 @@
+package ha
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postfleet/postfleet/test/lab"
+	"go.uber.org/goleak"
+)
+
+// Addresses of the site. Those of clients below signed are in sign_networks of the nodes; stranger's is in mynetworks alone.
+const (
+	prefix   = "10.99.0.0/24"
+	frontIP  = "10.99.0.20"
+	clientIP = "10.99.0.34"
+	stranger = "10.99.0.66"
+	sinkIP   = "10.99.0.40"
+	signed   = "10.99.0.32/29"
+
+	proxyPort = 2525 // see packaging/haproxy/master.cf
+)
+
+// senderDomain has keys on every node; recipientDomain is the sink's.
+const (
+	senderDomain    = "shop.example"
+	recipientDomain = "remote.example"
+)
+
+// binary is postfleet, built once for all tests.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "postfleet-ha-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "postfleet")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "github.com/postfleet/postfleet/cmd/postfleet")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n%s", build, err, out)
+		return 1
+	}
+	code := m.Run()
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// need fails the test, and says why, where a skipped one would look like success.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("root is needed: for Postfix, and for network namespaces")
+	}
+	for _, program := range programs {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("%s is needed: run make deps", program)
+		}
+	}
+}
+
+// site is a whole fleet on hosts of their own.
+type site struct {
+	*lab.Lab
+	network *lab.Network
+	nodes   []*node
+	front   *lab.Host // HAProxy, dnsmasq, the page
+	client  *lab.Host
+	outside *lab.Host // the sink's
+
+	sink       *sink
+	agent      *lab.Consul // on front
+	aggregator *lab.Aggregator
+	records    map[string]string // of DKIM, by DNS name, of all nodes
+}
+
+// node is a host with what a node of a fleet has.
+type node struct {
+	name    string
+	host    *lab.Host
+	consul  *lab.Consul
+	postfix *lab.Postfix
+	daemon  *lab.Node
+	keys    string // directory
+}
+
+// siteOptions say how a site differs from the usual.
+type siteOptions struct {
+	nodeConsul func(number int) string // further keys of the section consul, each preceded by a comma
+	nodeExtra  string                  // further sections of milter.yaml
+}
+
+func startSite(t *testing.T, ctx context.Context, opts siteOptions) *site {
+	t.Helper()
+	need(t, "ip", "postfix", "haproxy", "dnsmasq")
+	s := &site{Lab: lab.ForTest(t), records: map[string]string{}}
+	if err := s.start(ctx, opts); err != nil {
+		t.Fatal(err)
+	}
+	until(t, ctx, s.allFit())
+	return s
+}
+
+func (s *site) start(ctx context.Context, opts siteOptions) (err error) {
+	if s.network, err = s.StartNetwork(ctx, netip.MustParsePrefix(prefix)); err != nil {
+		return err
+	}
+	for i := 1; i <= 3; i++ {
+		n := &node{name: fmt.Sprintf("n%d", i)}
+		if n.host, err = s.host(ctx, n.name, fmt.Sprintf("10.99.0.1%d", i)); err != nil {
+			return err
+		}
+		s.nodes = append(s.nodes, n)
+	}
+	if s.front, err = s.host(ctx, "front", frontIP); err != nil {
+		return err
+	}
+	if s.client, err = s.host(ctx, "client", clientIP, stranger); err != nil {
+		return err
+	}
+	if s.outside, err = s.host(ctx, "outside", sinkIP); err != nil {
+		return err
+	}
+	if s.sink, err = s.startSink(ctx); err != nil {
+		return err
+	}
+	if err := s.startConsul(ctx); err != nil {
+		return err
+	}
+	for i, n := range s.nodes {
+		if err := s.startNode(ctx, n, i+1, opts); err != nil {
+			return err
+		}
+	}
+	if err := s.startDNS(ctx); err != nil {
+		return err
+	}
+	access, err := s.NewAccess(ctx, binary)
+	if err != nil {
+		return err
+	}
+	s.aggregator, err = s.StartAggregator(ctx, binary, lab.AggregatorOptions{Host: s.front, Listen: "127.0.0.1:8527",
+		Consul: s.agent, Access: access})
+	return err
+}
+
+func (s *site) host(ctx context.Context, name, ip string, also ...string) (*lab.Host, error) {
+	return s.network.StartHost(ctx, lab.HostOptions{Name: name, IP: ip, Also: also, NameServers: []string{frontIP}})
+}
+
+func (s *site) startConsul(ctx context.Context) (err error) {
+	var servers []string
+	for _, n := range s.nodes {
+		servers = append(servers, n.host.IP)
+	}
+	for _, n := range s.nodes {
+		if n.consul, err = s.StartConsul(ctx, lab.ConsulOptions{Name: n.name, Host: n.host, Servers: servers}); err != nil {
+			return err
+		}
+	}
+	if s.agent, err = s.StartConsul(ctx, lab.ConsulOptions{Name: "front", Host: s.front, Servers: servers}); err != nil {
+		return err
+	}
+	return s.agent.WaitLeader(ctx)
+}
+
+func (s *site) startNode(ctx context.Context, n *node, number int, opts siteOptions) (err error) {
+	if n.keys, err = s.Mkdir("keys-" + n.name); err != nil {
+		return err
+	}
+	if err := s.Keygen(ctx, binary, n.keys, n.name, []string{senderDomain}); err != nil {
+		return err
+	}
+	if err := s.readKeys(ctx, n); err != nil {
+		return err
+	}
+	proxy, err := proxyListener()
+	if err != nil {
+		return err
+	}
+	n.postfix, err = s.StartPostfix(ctx, lab.PostfixOptions{Name: n.name, Host: n.host, Capture: true,
+		Milter: "unix:" + s.MilterSocket(n.name), Services: []string{proxy},
+		Routes: map[string]string{recipientDomain: sinkIP + ":25"},
+		Main: map[string]string{
+			"inet_interfaces": "all",
+			"mynetworks":      "127.0.0.0/8, " + prefix,
+			// The site has no reverse zone.
+			"smtpd_peername_lookup": "no",
+			"smtp_connect_timeout":  "5s",
+		}})
+	if err != nil {
+		return err
+	}
+	keys := fmt.Sprintf(", proxy_port: %d", proxyPort)
+	if opts.nodeConsul != nil {
+		keys += opts.nodeConsul(number)
+	}
+	n.daemon, err = s.StartNode(ctx, binary, lab.NodeOptions{Name: n.name, Host: n.host, Postfix: n.postfix, Keys: n.keys,
+		Consul: n.consul, SignNetworks: []string{signed}, ConsulKeys: keys, Extra: opts.nodeExtra})
+	return err
+}
+
+// proxyListener is the service of packaging/haproxy/master.cf; the lab's Postfix isn't chrooted.
+func proxyListener() (string, error) {
+	content, err := os.ReadFile("../../packaging/haproxy/master.cf")
+	if err != nil {
+		return "", err
+	}
+	_, service, found := strings.Cut(string(content), fmt.Sprintf("\n%d ", proxyPort))
+	if !found {
+		return "", fmt.Errorf("packaging/haproxy/master.cf has no service at port %d", proxyPort)
+	}
+	name, options, _ := strings.Cut(strings.TrimRight(service, "\n"), "\n")
+	return fmt.Sprintf("%d %s\n%s", proxyPort, strings.Replace(name, " y ", " n ", 1), options), nil
+}
+
+func within(t *testing.T, limit time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// until waits for something that takes seconds.
+func until(t *testing.T, ctx context.Context, check func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := lab.Until(ctx, check); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
