@@ -29,13 +29,13 @@ func (s *Signer) Probe(now time.Time, lookup func(name string) ([]string, error)
 		}
 		for i, field := range signed.Fields {
 			message := fieldName + ":" + field + "\r\nFrom:" + author + "\r\n\r\n" + proofBody
-			proofs = append(proofs, Proof{Domain: signed.Signatures[i].Domain, Selector: signed.Signatures[i].Selector, Err: verify(message, lookup)})
+			proofs = append(proofs, Proof{Domain: signed.Signatures[i].Domain, Selector: signed.Signatures[i].Selector, Err: verifyLive(message, lookup)})
 		}
 	}
 	return proofs
 }
 
-func verify(message string, lookup func(name string) ([]string, error)) error {
+func verifyLive(message string, lookup func(name string) ([]string, error)) error {
 	verifications, err := dkim.VerifyWithOptions(strings.NewReader(message), &dkim.VerifyOptions{LookupTXT: lookup, MaxVerifications: 1})
 	switch {
 	case err != nil:
