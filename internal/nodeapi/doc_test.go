@@ -21,7 +21,8 @@ func TestDocumented(t *testing.T) {
 			t.Errorf("docs/node-api.md doesn't name `%s`", what)
 		}
 	}
-	for _, route := range []string{routeNode, routeHealth, routeMessages, routeMessage, routeTranscripts, routeStats, routeEvents, routeDrain, routeCarried} {
+	for _, route := range []string{routeNode, routeHealth, routeMessages, routeMessage, routeTranscripts, routeStats, routeEvents, routeDrain, routeCarried,
+		routeDiagnosis, routeTest, routePeer} {
 		has(route)
 	}
 	query := fleet.Query{View: fleet.ViewAll, Since: noon, Until: noon.Add(time.Hour), Sender: "a", Recipient: "a", Domain: "a",

@@ -42,10 +42,12 @@ type Options struct {
 	// Drain carries out an order to drain, and gives how far the node is; nil: the node can't.
 	Drain func(context.Context, fleet.DrainOrder) (*fleet.Drain, error)
 	// Caller tells who is at the other end of a connection that the TLS settings let in; nil: the aggregator.
-	Caller    func(*tls.ConnectionState) (Caller, error)
-	Keys      Keys          // nil: none to show
-	Timeout   time.Duration // of one answer; 0: 30 s
-	Heartbeat time.Duration // between signs of life on the event stream; 0: 15 s
+	Caller func(*tls.ConnectionState) (Caller, error)
+	Keys   Keys // nil: none to show
+	// Diagnostics look at the node; nil: it has none.
+	Diagnostics Diagnostics
+	Timeout     time.Duration // of one answer; 0: 30 s
+	Heartbeat   time.Duration // between signs of life on the event stream; 0: 15 s
 }
 
 // Caller is who asks: an aggregator, which may ask everything, or another node, which may ask about the mail that it handed
@@ -82,6 +84,7 @@ func NewHandler(o Options) *Handler {
 	h.routeDraining()
 	h.mux.Handle("GET "+routeEvents, h.metrics.measure(routeEvents, h.only(isAggregator, h.events)))
 	h.keys()
+	h.diagnosis()
 	h.mux.Handle("/", h.metrics.measure("unknown", http.HandlerFunc(h.unknown)))
 	return h
 }
