@@ -19,6 +19,11 @@ type FleetOptions struct {
 	Listen  string            // HOST:PORT of the page; a free port when empty or taken
 
 	MilterDefault string // see PostfixOptions
+
+	// Relay has the nodes relay through each other: settings of the section relay, such as "mode: balance". Mail for Names goes
+	// that way, mail for Routes doesn't.
+	Relay string
+	Names map[string]string // see PostfixOptions
 }
 
 // Fleet is Postfix instances with a node daemon each, one aggregator, and perhaps a Consul server with an agent.
@@ -28,6 +33,7 @@ type Fleet struct {
 	Server     *Consul // nil without Consul
 	Agent      *Consul // client of Server; the daemons talk to it
 	Access     Access
+	Relays     []*Relay // of the nodes, where they relay
 }
 
 // StartFleet runs everything, with outbound capture on. Nodes are called n1, n2 and so on, and listen at 127.0.1.1,
@@ -43,6 +49,11 @@ func (l *Lab) StartFleet(ctx context.Context, opts FleetOptions) (*Fleet, error)
 	submission, err := l.Submission(opts.Users)
 	if err != nil {
 		return nil, err
+	}
+	if opts.Relay != "" {
+		if f.Relays, err = l.newRelays(opts.Nodes); err != nil {
+			return nil, err
+		}
 	}
 	for i := range opts.Nodes {
 		node, err := f.startNode(ctx, l, opts, i+1, submission)
@@ -84,8 +95,16 @@ func (f *Fleet) startNode(ctx context.Context, l *Lab, opts FleetOptions, number
 	}
 	main := maps.Clone(submission)
 	main["smtp_tls_security_level"] = "may"
+	var services []string
+	extra := ""
+	if f.Relays != nil {
+		relay := f.Relays[number-1]
+		maps.Copy(main, relay.Main())
+		services, extra = relay.Services(true), relay.Config(opts.Relay, f.peers()...)
+	}
 	postfix, err := l.StartPostfix(ctx, PostfixOptions{Name: name, IP: fmt.Sprintf("127.0.%d.1", number), Capture: true,
-		Milter: "unix:" + l.MilterSocket(name), Routes: opts.Routes, Retry: opts.Retry, Main: main, MilterDefault: opts.MilterDefault})
+		Milter: "unix:" + l.MilterSocket(name), Routes: opts.Routes, Names: opts.Names, Retry: opts.Retry, Main: main,
+		Services: services, MilterDefault: opts.MilterDefault})
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +112,7 @@ func (f *Fleet) startNode(ctx context.Context, l *Lab, opts FleetOptions, number
 	if err != nil {
 		return nil, err
 	}
-	return l.StartNode(ctx, opts.Binary, NodeOptions{Name: name, Postfix: postfix, Keys: keys, TLS: id, Consul: f.Agent})
+	return l.StartNode(ctx, opts.Binary, NodeOptions{Name: name, Postfix: postfix, Keys: keys, TLS: id, Consul: f.Agent, Extra: extra})
 }
 
 func (f *Fleet) startAggregator(ctx context.Context, l *Lab, opts FleetOptions) (err error) {

@@ -29,10 +29,13 @@ type PostfixOptions struct {
 	// MilterDefault is milter_default_action; tempfail when empty, so that nothing slips past a milter that is away.
 	MilterDefault string
 	Routes        map[string]string // recipient domain to HOST:PORT; other domains are looked up nowhere and bounce
-	Retry         time.Duration     // how soon deferred mail is tried again; 2 s when zero
-	Main          map[string]string // further lines of main.cf
-	Services      []string          // further lines of master.cf
-	Params        map[string]string // further "SERVICE/TYPE/PARAMETER" overrides as of postconf -P
+	// Names are the mail servers of recipient domains that Routes doesn't have, domain to IP address, at port 25: what DNS is
+	// to other hosts, the file /etc/hosts is to this instance. Mail that goes by Routes is never relayed through the fleet.
+	Names    map[string]string
+	Retry    time.Duration     // how soon deferred mail is tried again; 2 s when zero
+	Main     map[string]string // further lines of main.cf
+	Services []string          // further lines of master.cf
+	Params   map[string]string // further "SERVICE/TYPE/PARAMETER" overrides as of postconf -P
 }
 
 // Postfix is a private instance.
@@ -46,6 +49,8 @@ type Postfix struct {
 	lab    *Lab
 	host   *Host
 	routes map[string]string
+	name   string
+	names  map[string]string
 	master int // process id on the machine
 }
 
@@ -67,7 +72,7 @@ func (l *Lab) newPostfix(ctx context.Context, opts PostfixOptions) (*Postfix, er
 	}
 	dir := l.Path("postfix-" + opts.Name)
 	p := &Postfix{Addr: addr, Hostname: opts.Name + ".fleet.example", Dir: dir, Conf: filepath.Join(dir, "conf"),
-		Log: filepath.Join(dir, "log", "mail.log"), lab: l, host: opts.Host, routes: maps.Clone(opts.Routes)}
+		Log: filepath.Join(dir, "log", "mail.log"), lab: l, host: opts.Host, routes: maps.Clone(opts.Routes), name: opts.Name, names: maps.Clone(opts.Names)}
 	for _, sub := range []string{"conf", "queue", "data", "log"} {
 		if _, err := l.Mkdir("postfix-"+opts.Name, sub); err != nil {
 			return nil, err
@@ -78,6 +83,11 @@ func (l *Lab) newPostfix(ctx context.Context, opts PostfixOptions) (*Postfix, er
 	}
 	if err := p.writeRoutes(); err != nil {
 		return nil, err
+	}
+	if p.names != nil {
+		if _, err := l.WriteFile("postfix-"+p.name+"/hosts", hostsFile(p.names), 0o644); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.WriteFile(filepath.Join(p.Conf, "main.cf"), p.mainCF(opts), 0o644); err != nil {
 		return nil, err
@@ -182,6 +192,10 @@ func (p *Postfix) Pid() int { return p.master }
 func (p *Postfix) run(ctx context.Context, command string) error {
 	return p.host.do(func() error {
 		cmd := exec.CommandContext(ctx, "postfix", "-c", p.Conf, command)
+		if p.names != nil && command == "start" {
+			cmd = exec.CommandContext(ctx, "unshare", "--mount", "--propagation", "private", "sh", "-c",
+				`mount --bind "$1" /etc/hosts && exec postfix -c "$2" start`, "sh", filepath.Join(p.Dir, "hosts"), p.Conf)
+		}
 		if out, err := cmd.CombinedOutput(); err != nil {
 			tail, _ := fileTail(p.Log, 2000)
 			return fmt.Errorf("%s: %w: %s\n%s", cmd, err, out, tail)

@@ -62,6 +62,11 @@ func (l *Lab) StartTap(server string) (*Tap, error) {
 	if err != nil {
 		return nil, err
 	}
+	return l.StartTapAt(addr, server)
+}
+
+// StartTapAt does so at an address of the caller's choice.
+func (l *Lab) StartTapAt(addr, server string) (*Tap, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("start tap: %w", err)
