@@ -2,6 +2,7 @@
 package apiclient
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -101,9 +102,22 @@ func (c *Client) Transcripts(ctx context.Context, node string, id fleet.MessageI
 }
 
 func (c *Client) get(ctx context.Context, path string, values url.Values, into any) error {
+	return c.answer(ctx, http.MethodGet, path, values, nil, into)
+}
+
+// post sends a value as JSON and reads the answer.
+func (c *Client) post(ctx context.Context, path string, value, into any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("write the question: %w", err)
+	}
+	return c.answer(ctx, http.MethodPost, path, nil, body, into)
+}
+
+func (c *Client) answer(ctx context.Context, method, path string, values url.Values, send []byte, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	response, err := c.ask(ctx, path, values)
+	response, err := c.ask(ctx, method, path, values, send)
 	if err != nil {
 		return err
 	}
@@ -115,14 +129,17 @@ func (c *Client) get(ctx context.Context, path string, values url.Values, into a
 }
 
 // ask gives the answer when its status is 200, and an error otherwise.
-func (c *Client) ask(ctx context.Context, path string, values url.Values) (*http.Response, error) {
+func (c *Client) ask(ctx context.Context, method, path string, values url.Values, send []byte) (*http.Response, error) {
 	address := c.base.String() + "/api/v1/" + path
 	if len(values) > 0 {
 		address += "?" + values.Encode()
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(send))
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", c.base.Host, err)
+	}
+	if send != nil {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("Authorization", "Bearer "+c.token)
 	response, err := c.http.Do(request)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/postfleet/postfleet/aggregator"
@@ -24,7 +25,7 @@ const maxEvent = 16 << 20
 func (c *Client) Events(ctx context.Context, q fleet.Query, each func(*fleet.Change)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	response, err := c.ask(ctx, "events", q.Values())
+	response, err := c.ask(ctx, http.MethodGet, "events", q.Values(), nil)
 	if err != nil {
 		return err
 	}
