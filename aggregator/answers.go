@@ -25,6 +25,7 @@ type Answer struct {
 	Node  string        `json:"node"`
 	Error string        `json:"error,omitempty"`
 	Took  time.Duration `json:"took_ns"`
+	AsOf  time.Time     `json:"as_of,omitzero"` // with Error: what is here of the node is from memory, and known up to then
 }
 
 // List is a page of messages of all nodes, newest first.

@@ -26,7 +26,7 @@ func ask[T any](ctx context.Context, f *Fanout, to peer, what string, within tim
 	question func(context.Context, Node) (T, error)) reply[T] {
 	asked, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	began := time.Now()
+	began, at := time.Now(), f.clock()
 	value, err := question(asked, to.Node)
 	r := reply[T]{peer: to, value: value, err: err, took: time.Since(began)}
 	if err != nil && asked.Err() == context.DeadlineExceeded && ctx.Err() == nil {
@@ -35,6 +35,9 @@ func ask[T any](ctx context.Context, f *Fanout, to peer, what string, within tim
 	if ctx.Err() == nil { // who asked is still there, so the outcome is the node's
 		f.metrics.answered(to.Name, what, r.err, r.took)
 		f.note(to, what, r.took, r.err)
+	}
+	if r.err == nil && f.memory != nil {
+		f.memory.Alive(to.Name, at)
 	}
 	return r
 }
@@ -99,21 +102,42 @@ func (r *reply[T]) unanswered() error {
 	return fleet.Errorf(fleet.CodeUnavailable, "node %s: %s", r.peer.Name, r.answer().Error)
 }
 
-// Message fetches one message from its node.
+// Message fetches one message from its node; while that is away, from memory, with the node's answer as it was.
 func (f *Fanout) Message(ctx context.Context, node string, id fleet.MessageID) (*fleet.Message, Answer, error) {
+	at := f.clock()
 	r, err := askOne(ctx, f, node, "message", func(ctx context.Context, n Node) (*fleet.Message, error) { return n.Message(ctx, id) })
+	answer := r.answer()
 	if err != nil {
-		return nil, r.answer(), err
+		m := f.recallMessage(ctx, node, id, r.err)
+		if m == nil {
+			return nil, answer, err
+		}
+		answer.AsOf = m.AsOf
+		return m, answer, nil
 	}
 	takeMessage(r.value, node)
-	return r.value, r.answer(), nil
+	f.saw(node, at, *r.value)
+	return r.value, answer, nil
 }
 
-// Transcripts fetches a message's conversations from its node.
+// Transcripts fetches a message's conversations from its node; while that is away those that were seen before come from
+// memory, with the node's answer as it was.
 func (f *Fanout) Transcripts(ctx context.Context, node string, id fleet.MessageID) ([]fleet.Transcript, Answer, error) {
+	at := f.clock()
 	r, err := askOne(ctx, f, node, "transcripts",
 		func(ctx context.Context, n Node) ([]fleet.Transcript, error) { return n.Transcripts(ctx, id) })
-	return wholeTranscripts(r.value), r.answer(), err
+	answer := r.answer()
+	if err != nil {
+		list, asOf := f.recallTranscripts(ctx, node, id, r.err)
+		if asOf.IsZero() {
+			return wholeTranscripts(nil), answer, err
+		}
+		answer.AsOf = asOf
+		return wholeTranscripts(list), answer, nil
+	}
+	list := wholeTranscripts(r.value)
+	f.sawTranscripts(node, id, at, list)
+	return list, answer, nil
 }
 
 func askOne[T any](ctx context.Context, f *Fanout, node, what string,
@@ -132,7 +156,7 @@ func askOne[T any](ctx context.Context, f *Fanout, node, what string,
 	return r, r.unanswered()
 }
 
-// Stats adds up the figures of all nodes that answer.
+// Stats adds up the figures of all nodes that answer, and of those that are away where all of the range is remembered.
 func (f *Fanout) Stats(ctx context.Context, q fleet.StatsQuery) (*FleetStats, error) {
 	if err := q.Validate(); err != nil {
 		return nil, err
@@ -152,8 +176,12 @@ func (f *Fanout) Stats(ctx context.Context, q fleet.StatsQuery) (*FleetStats, er
 		if r.err == nil && len(r.value.Steps) != q.Steps {
 			r.err = fleet.Errorf(fleet.CodeUnsupported, "answered %d steps, not %d", len(r.value.Steps), q.Steps)
 		}
-		sum.Nodes = append(sum.Nodes, r.answer())
-		if r.err == nil {
+		answer := r.answer()
+		if r.err != nil {
+			r.value, answer.AsOf = f.recallStats(ctx, r.peer.Name, q, r.err)
+		}
+		sum.Nodes = append(sum.Nodes, answer)
+		if r.value != nil {
 			wholeStats(r.value)
 			sum.ByNode[r.peer.Name] = r.value
 			sum.Fleet.Add(r.value)

@@ -42,9 +42,12 @@ func (p place) position(node string) fleet.MessageID {
 // A node that answered is at the boundary. One that failed is above it, where it last answered, so that its messages
 // come when it is back. A node that isn't named joined later and begins at the boundary: what it has above it is new to
 // this list as a whole. New mail comes above the boundary on every node and therefore never moves a page.
+//
+// For a node that was away and whose messages came from memory, told has those that were shown.
 type cursor struct {
 	boundary place
 	nodes    map[string]fleet.MessageID
+	told     map[string]told // of nodes that are named
 }
 
 // position is where a node continues.
@@ -57,16 +60,21 @@ func (c *cursor) position(node string) fleet.MessageID {
 
 // Limits of what is decoded.
 const (
-	cursorVersion  = 1
+	cursorVersion  = 1        // nothing was told from memory
+	cursorTold     = 2        // something was
 	maxCursor      = 64 << 10 // bytes of text
 	maxCursorNodes = 1000
 	maxNodeName    = 255
 )
 
 // encode is the cursor as text for a URL: base64url of the version, the boundary and the nodes by name, each with how far
-// above the boundary's own position it is (0: at it, 1: at the start, otherwise the distance and one).
+// above the boundary's own position it is (0: at it, 1: at the start, otherwise the distance and one). In version 2 each
+// node has besides how many spans were told, and for each how far its ends are below the end before.
 func (c *cursor) encode() string {
 	raw := []byte{cursorVersion}
+	if len(c.told) > 0 {
+		raw[0] = cursorTold
+	}
 	raw = binary.AppendUvarint(raw, uint64(c.boundary.id))
 	raw = appendName(raw, c.boundary.node)
 	names := make([]string, 0, len(c.nodes))
@@ -85,8 +93,22 @@ func (c *cursor) encode() string {
 		default:
 			raw = binary.AppendUvarint(raw, uint64(at-base)+1)
 		}
+		if raw[0] == cursorTold {
+			raw = c.told[name].encode(raw)
+		}
 	}
 	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+func (t told) encode(raw []byte) []byte {
+	raw = binary.AppendUvarint(raw, uint64(len(t)))
+	last := fleet.MessageID(maxID)
+	for _, s := range t {
+		raw = binary.AppendUvarint(raw, uint64(last-s.high))
+		raw = binary.AppendUvarint(raw, uint64(s.high-s.low))
+		last = s.low
+	}
+	return raw
 }
 
 func appendName(raw []byte, name string) []byte {
@@ -98,7 +120,7 @@ func appendName(raw []byte, name string) []byte {
 // The error is a [fleet.Error] about the field "cursor".
 func parseCursor(text string) (*cursor, error) {
 	if text == "" {
-		return &cursor{nodes: map[string]fleet.MessageID{}}, nil
+		return &cursor{nodes: map[string]fleet.MessageID{}, told: map[string]told{}}, nil
 	}
 	c, err := decodeCursor(text)
 	if err == nil && c.encode() != text {
@@ -118,11 +140,11 @@ func decodeCursor(text string) (*cursor, error) {
 	if err != nil {
 		return nil, errors.New("not base64url")
 	}
-	if len(raw) == 0 || raw[0] != cursorVersion {
+	if len(raw) == 0 || raw[0] != cursorVersion && raw[0] != cursorTold {
 		return nil, errors.New("of another version")
 	}
 	in := cursorReader{raw: raw[1:]}
-	c := &cursor{nodes: map[string]fleet.MessageID{}}
+	c := &cursor{nodes: map[string]fleet.MessageID{}, told: map[string]told{}}
 	c.boundary = place{id: in.id(), node: in.name()}
 	if c.boundary.id == 0 && c.boundary.node != "" {
 		return nil, errors.New("no boundary")
@@ -140,6 +162,11 @@ func decodeCursor(text string) (*cursor, error) {
 			c.nodes[name] = 0
 		default:
 			c.nodes[name] = base + above - 1
+		}
+		if raw[0] == cursorTold {
+			if spans := in.spans(c.nodes[name]); len(spans) > 0 {
+				c.told[name] = spans
+			}
 		}
 	}
 	if in.bad {
@@ -165,6 +192,22 @@ func (in *cursorReader) id() fleet.MessageID {
 	}
 	in.raw = in.raw[n:]
 	return fleet.MessageID(value)
+}
+
+// spans reads what was told of a node that continues at a position: all of it lies below.
+func (in *cursorReader) spans(at fleet.MessageID) (spans told) {
+	last := fleet.MessageID(maxID)
+	for n := in.id(); n > 0 && !in.bad; n-- {
+		high := last - in.id()
+		low := high - in.id()
+		if low <= 0 || high >= last || at > 0 && high >= at || len(spans) == maxSpans {
+			in.raw, in.bad = nil, true
+			return nil
+		}
+		spans = append(spans, stretch{high, low})
+		last = low
+	}
+	return spans
 }
 
 func (in *cursorReader) name() string {

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/postfleet/postfleet/aggregator/cache"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -35,10 +36,15 @@ type FanoutOptions struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer // nil for none
 	Clock      func() time.Time      // nil for time.Now
+	Memory     *cache.Cache          // of nodes that are away; nil for none
+	Newest     int                   // messages of a node that Memory is filled with when following it begins; 0 means DefaultNewest
 }
 
 // DefaultDeadline is how long a node has for its answer.
 const DefaultDeadline = 3 * time.Second
+
+// DefaultNewest is how many messages of a node are fetched without anybody looking.
+const DefaultNewest = 5000
 
 // Fanout is the fleet as one. It asks every member, a member that discovery calls unhealthy too: discovery may be wrong,
 // and a node that can't send may still know its messages.
@@ -50,6 +56,9 @@ type Fanout struct {
 	clock    func() time.Time
 	metrics  *fanoutMetrics
 	live     *live
+	memory   *cache.Cache // nil: none
+	newest   int
+	filling  chan struct{} // holds one for each node whose messages are fetched for the memory
 
 	mu      sync.Mutex
 	clients map[string]*client // by node name
@@ -74,12 +83,15 @@ type peer struct {
 // NewFanout makes a Fanout; Close ends it.
 func NewFanout(o FanoutOptions) *Fanout {
 	f := &Fanout{members: o.Members, dial: o.Dial, deadline: cmp.Or(o.Deadline, DefaultDeadline), log: o.Log, clock: o.Clock,
-		clients: map[string]*client{}}
+		clients: map[string]*client{}, memory: o.Memory, newest: cmp.Or(o.Newest, DefaultNewest), filling: make(chan struct{}, maxFilling)}
 	if f.clock == nil {
 		f.clock = time.Now
 	}
 	f.live = newLive(f)
 	f.metrics = newFanoutMetrics(o.Registerer, f.live)
+	if f.memory != nil {
+		f.live.always()
+	}
 	return f
 }
 

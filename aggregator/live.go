@@ -20,7 +20,7 @@ const (
 	liveMaxPatience = 15 * time.Second
 )
 
-// live follows the events of every member while anybody listens, once for all listeners.
+// live follows the events of every member while anybody listens, or for the memory always, once for all listeners.
 type live struct {
 	fan     *Fanout
 	dropped atomic.Int64
@@ -28,6 +28,7 @@ type live struct {
 	mu          sync.Mutex
 	subscribers map[*subscriber]struct{}
 	stop        context.CancelFunc // ends the following; nil while nobody listens
+	anyway      bool               // follows while nobody listens
 	running     sync.WaitGroup
 	closed      bool
 }
@@ -68,13 +69,26 @@ func (l *live) subscribe(ctx context.Context, q fleet.Query) <-chan fleet.Change
 		return s.changes
 	}
 	l.subscribers[s] = struct{}{}
+	l.begin()
+	context.AfterFunc(ctx, func() { l.leave(s) })
+	return s.changes
+}
+
+// begin follows the members if nobody did before; the caller holds the lock.
+func (l *live) begin() {
 	if l.stop == nil {
 		following, stop := context.WithCancel(context.Background())
 		l.stop = stop
 		l.running.Go(func() { l.follow(following) })
 	}
-	context.AfterFunc(ctx, func() { l.leave(s) })
-	return s.changes
+}
+
+// always follows the members from now on, until close.
+func (l *live) always() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.anyway = true
+	l.begin()
 }
 
 func (l *live) leave(s *subscriber) {
@@ -85,7 +99,14 @@ func (l *live) leave(s *subscriber) {
 	}
 	delete(l.subscribers, s)
 	close(s.changes)
-	if len(l.subscribers) == 0 {
+	if len(l.subscribers) == 0 && !l.anyway {
+		l.end()
+	}
+}
+
+// end ends the following; the caller holds the lock.
+func (l *live) end() {
+	if l.stop != nil {
 		l.stop()
 		l.stop = nil
 	}
@@ -103,6 +124,9 @@ func (l *live) close() {
 	for _, s := range all {
 		l.leave(s)
 	}
+	l.mu.Lock()
+	l.end()
+	l.mu.Unlock()
 	l.running.Wait()
 }
 
@@ -146,18 +170,21 @@ func (l *live) follow(ctx context.Context) {
 // while, ever later after one that didn't. When it stands again the listeners are told that they missed something, as
 // they are when missed says so of the first one.
 func (l *live) stream(ctx context.Context, of peer, missed bool) {
-	opened := func() {
-		if missed {
-			l.publish(fleet.Change{Gap: of.Name})
-		}
-	}
 	wait := livePatience
 	for {
 		began := time.Now()
-		err := of.Events(ctx, opened, func(change fleet.Change) {
+		knowing := l.fan.follow(ctx, of)
+		err := of.Events(ctx, func() {
+			knowing.begin()
+			if missed {
+				l.publish(fleet.Change{Gap: of.Name})
+			}
+		}, func(change fleet.Change) {
 			takeMessage(&change.Message, of.Name)
+			l.fan.saw(of.Name, l.fan.clock(), change.Message)
 			l.publish(change)
 		})
+		knowing.end()
 		missed = true
 		if ctx.Err() != nil {
 			return

@@ -13,7 +13,8 @@ import (
 )
 
 // Messages is one page of all nodes' messages, newest first. Nodes that fail are named in it and keep their place, so
-// that a later page has what this one lacks. Those in except keep theirs without being asked or named.
+// that a later page has what this one lacks; what is remembered of them stands in. Those in except are treated so too,
+// without being asked or named.
 func (f *Fanout) Messages(ctx context.Context, q fleet.Query, after string, except ...string) (*List, error) {
 	if err := q.Validate(); err != nil {
 		return nil, err
@@ -30,9 +31,7 @@ func (f *Fanout) Messages(ctx context.Context, q fleet.Query, after string, exce
 		}
 		peers = []peer{one}
 	}
-	peers = slices.DeleteFunc(peers, func(p peer) bool { return slices.Contains(except, p.Name) })
-	m := newMerge(f, q, from, peers)
-	m.except = except
+	m := newMerge(f, q, from, peers, except)
 	m.run(ctx)
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -56,21 +55,42 @@ type merge struct {
 type source struct {
 	peer
 	start fleet.MessageID // position at the beginning of the page
-	shown fleet.MessageID // last id that is on the page; zero: none
+	shown fleet.MessageID // last id of the node's own answer that is on the page, or was told before; zero: none
 	next  fleet.MessageID // where the next piece begins
 	ready []fleet.Message // fetched and not yet on the page
 	more  bool            // there is a next piece
 	err   error
 	took  time.Duration
+
+	told    told              // on earlier pages, from memory
+	recalls bool              // the node is away, and pieces come from memory
+	telling []fleet.MessageID // on this page, from memory
 }
 
-func newMerge(f *Fanout, q fleet.Query, from *cursor, peers []peer) *merge {
-	m := &merge{fan: f, query: q, want: cmp.Or(q.Limit, fleet.DefaultLimit), from: from, page: []fleet.Message{}}
+// errLeftOut stands for the answer of a node that wasn't to be asked.
+var errLeftOut = fleet.Errorf(fleet.CodeUnavailable, "was not asked")
+
+func newMerge(f *Fanout, q fleet.Query, from *cursor, peers []peer, except []string) *merge {
+	m := &merge{fan: f, query: q, want: cmp.Or(q.Limit, fleet.DefaultLimit), from: from, except: except, page: []fleet.Message{}}
 	for _, one := range peers {
 		at := from.position(one.Name)
-		m.sources = append(m.sources, &source{peer: one, start: at, next: at, more: true})
+		s := &source{peer: one, start: at, next: at, more: true, told: from.told[one.Name]}
+		if slices.Contains(except, one.Name) {
+			s.fail(f, errLeftOut)
+		}
+		m.sources = append(m.sources, s)
 	}
 	return m
+}
+
+// fail notes that the node gave no answer. From here on memory stands in where there is one: it goes on below what the
+// node itself gave, and below what was told on earlier pages.
+func (s *source) fail(f *Fanout, err error) {
+	s.err = err
+	s.recalls = f.recalls(err)
+	if low := s.told.lowest(); low > 0 && (s.next == 0 || low < s.next) {
+		s.next = low
+	}
 }
 
 // run fills the page. Every node is first asked for its share of it and some more, which is nearly always enough; one
@@ -102,25 +122,62 @@ func (m *merge) fetch(ctx context.Context, size int, within time.Duration) {
 			continue
 		}
 		q := m.query
-		q.Node, q.Limit, q.Before = "", size, s.next
+		q.Node, q.Limit = "", size
 		all.Go(func() {
-			began := time.Now()
-			if s.err = m.fan.understands(ctx, s.peer, &q); s.err != nil {
-				s.took += time.Since(began)
-				return
+			if !s.recalls {
+				if err := m.ask(ctx, s, q, within); err != nil {
+					s.fail(m.fan, err)
+				}
 			}
-			r := ask(ctx, m.fan, s.peer, "messages", within-time.Since(began), func(ctx context.Context, n Node) (*fleet.Page, error) { return n.Messages(ctx, q) })
-			s.took += r.took
-			if s.err = r.err; s.err == nil {
-				s.err = s.accept(r.value)
+			if s.recalls {
+				m.recall(ctx, s, q)
 			}
 		})
 	}
 	all.Wait()
 }
 
+// ask has the node itself answer the next piece, without what was told of it before.
+func (m *merge) ask(ctx context.Context, s *source, q fleet.Query, within time.Duration) error {
+	began := time.Now()
+	defer func() { s.took += time.Since(began) }()
+	if err := m.fan.understands(ctx, s.peer, &q); err != nil {
+		return err
+	}
+	q.Before = s.told.skip(s.next)
+	q.Limit = min(q.Limit+len(s.told), fleet.MaxLimit)
+	at := m.fan.clock()
+	r := ask(ctx, m.fan, s.peer, "messages", within-time.Since(began), func(ctx context.Context, n Node) (*fleet.Page, error) { return n.Messages(ctx, q) })
+	if r.err != nil {
+		return r.err
+	}
+	if err := s.accept(r.value); err != nil {
+		return err
+	}
+	m.fan.saw(s.Name, at, s.ready...)
+	if len(s.told) == 0 || len(s.ready) == 0 {
+		return nil
+	}
+	last := s.ready[len(s.ready)-1].ID
+	if s.ready = slices.DeleteFunc(slices.Clone(s.ready), func(m fleet.Message) bool { return s.told.has(m.ID) }); len(s.ready) == 0 {
+		s.shown = last
+	}
+	return nil
+}
+
+// recall answers the next piece from memory.
+func (m *merge) recall(ctx context.Context, s *source, q fleet.Query) {
+	q.Before = s.next
+	s.more = false
+	if piece := m.fan.recallPage(ctx, s.Name, q); piece != nil {
+		s.ready, s.next, s.more = piece.Messages, piece.Next, piece.Next > 0
+		return
+	}
+	s.recalls = len(s.telling) > 0
+}
+
 // dry tells whether a piece must be fetched before the merge can go on.
-func (s *source) dry() bool { return len(s.ready) == 0 && s.more && s.err == nil }
+func (s *source) dry() bool { return len(s.ready) == 0 && s.more && (s.err == nil || s.recalls) }
 
 // accept takes a piece in, if it is what was asked for: ids that fall from the position on. A node with a fault must not
 // make others' messages come twice, or a page that never ends.
@@ -158,7 +215,11 @@ func (m *merge) take() bool {
 		}
 		message := newest.ready[0]
 		newest.ready = newest.ready[1:]
-		newest.shown = message.ID
+		if newest.recalls {
+			newest.telling = append(newest.telling, message.ID)
+		} else {
+			newest.shown = message.ID
+		}
 		m.page = append(m.page, message)
 		m.last = place{id: message.ID, node: newest.Name}
 	}
@@ -168,21 +229,40 @@ func (m *merge) take() bool {
 // list is the finished page.
 func (m *merge) list() *List {
 	list := &List{Messages: m.page, Nodes: []Answer{}}
-	next := &cursor{boundary: m.from.boundary, nodes: map[string]fleet.MessageID{}}
+	next := &cursor{boundary: m.from.boundary, nodes: map[string]fleet.MessageID{}, told: map[string]told{}}
 	if m.last.after(next.boundary) {
 		next.boundary = m.last
 	}
 	more := false
 	for _, s := range m.sources {
-		list.Nodes = append(list.Nodes, answerOf(s.peer, s.err, s.took))
 		next.nodes[s.Name] = s.position(m.last)
-		more = more || s.more || len(s.ready) > 0 || s.err != nil
+		next.tell(s.Name, s.told.and(s.telling))
+		more = more || s.more || len(s.ready) > 0
+		if !slices.Contains(m.except, s.Name) {
+			list.Nodes = append(list.Nodes, m.answer(s))
+			more = more || s.err != nil
+		}
 	}
 	list.Nodes = append(list.Nodes, m.carryOver(next)...)
 	if more {
 		list.Next = next.encode()
 	}
 	return list
+}
+
+func (m *merge) answer(s *source) Answer {
+	answer := answerOf(s.peer, s.err, s.took)
+	if s.recalls {
+		answer.AsOf = m.fan.memory.AsOf(s.Name)
+	}
+	return answer
+}
+
+// tell keeps what was told of a node as long as the node would come to it again.
+func (c *cursor) tell(node string, all told) {
+	if all = all.below(c.nodes[node]); len(all) > 0 {
+		c.told[node] = all
+	}
 }
 
 // position is where the source's next page begins: behind the page where the source was part of it to its end, and
@@ -206,6 +286,7 @@ func (m *merge) carryOver(next *cursor) (gone []Answer) {
 	for name, at := range m.from.nodes {
 		if _, there := next.nodes[name]; !there {
 			next.nodes[name] = at
+			next.tell(name, m.from.told[name])
 			if !slices.Contains(m.except, name) {
 				gone = append(gone, Answer{Node: name, Error: "is no longer a member of the fleet"})
 			}

@@ -55,6 +55,9 @@ func (f *Fanout) Forget(ctx context.Context, node, by string) error {
 	if err := members.Forget(ctx, node, by); err != nil {
 		return err
 	}
+	if f.memory != nil {
+		f.memory.Forget(ctx, node)
+	}
 	f.log.Info("node forgotten", zap.String("node", node), zap.String("by", by))
 	return nil
 }

@@ -1,6 +1,10 @@
 package aggregator
 
-import "github.com/postfleet/postfleet/internal/fleet"
+import (
+	"time"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+)
 
 // Lists that a node left out are empty ones from here on: readers of the JSON API, in whatever language, must not meet a
 // null where the description says list.
@@ -13,7 +17,7 @@ func whole[T any](list *[]T) {
 
 // takeMessage makes an answered message ours: it belongs to the node that was asked, whatever it says itself.
 func takeMessage(m *fleet.Message, node string) {
-	m.Node = node
+	m.Node, m.AsOf = node, time.Time{}
 	whole(&m.Recipients)
 }
 

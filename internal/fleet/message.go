@@ -152,6 +152,9 @@ type Message struct {
 	Openings       []EventID `json:"openings,omitempty"`
 	OpenedByLog    bool      `json:"opened_by_log,omitempty"`
 	OpenedByMilter bool      `json:"opened_by_milter,omitempty"`
+
+	// AsOf is set by an aggregator alone: the node is away, and this is the message as it was known at that moment.
+	AsOf time.Time `json:"as_of,omitzero"`
 }
 
 // Status is the fate of one recipient.
