@@ -27,10 +27,11 @@ const (
 	proxyPort = 2525 // see packaging/haproxy/master.cf
 )
 
-// senderDomain has keys on every node; recipientDomain is the sink's.
+// senderDomain has keys on every node; recipientDomain is the sink's; nobody listens for closedDomain.
 const (
 	senderDomain    = "shop.example"
 	recipientDomain = "remote.example"
+	closedDomain    = "closed.example"
 )
 
 // binary is postfleet, built once for all tests.
@@ -193,7 +194,7 @@ func (s *site) startNode(ctx context.Context, n *node, number int, opts siteOpti
 	}
 	n.postfix, err = s.StartPostfix(ctx, lab.PostfixOptions{Name: n.name, Host: n.host, Capture: true,
 		Milter: "unix:" + s.MilterSocket(n.name), Services: []string{proxy},
-		Routes: map[string]string{recipientDomain: sinkIP + ":25"},
+		Routes: map[string]string{recipientDomain: sinkIP + ":25", closedDomain: sinkIP + ":26"},
 		Main: map[string]string{
 			"inet_interfaces": "all",
 			"mynetworks":      "127.0.0.0/8, " + prefix,

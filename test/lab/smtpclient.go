@@ -168,10 +168,12 @@ func (s *session) send(m *Mail) (Outcome, error) {
 // Sendmail submits a message on the host itself with sendmail(1).
 func (p *Postfix) Sendmail(ctx context.Context, m Mail) error {
 	args := append([]string{"-C", p.Conf, "-i", "-f", m.From, "--"}, m.To...)
-	cmd := exec.CommandContext(ctx, "/usr/sbin/sendmail", args...)
-	cmd.Stdin = bytes.NewReader(bytes.ReplaceAll(m.Content(), []byte("\r\n"), []byte("\n")))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", cmd, err, out)
-	}
-	return nil
+	return p.host.do(func() error {
+		cmd := exec.CommandContext(ctx, "/usr/sbin/sendmail", args...)
+		cmd.Stdin = bytes.NewReader(bytes.ReplaceAll(m.Content(), []byte("\r\n"), []byte("\n")))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", cmd, err, out)
+		}
+		return nil
+	})
 }
