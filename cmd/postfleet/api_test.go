@@ -27,6 +27,8 @@ type oneMessage struct {
 
 	mu      sync.Mutex
 	queries []fleet.Query
+	orders  []string // to nodes
+	left    int      // messages on a node that drains
 }
 
 func (f *oneMessage) Messages(_ context.Context, q fleet.Query, _ string, _ ...string) (*aggregator.List, error) {
@@ -60,6 +62,12 @@ func (f *oneMessage) Subscribe(_ context.Context, q fleet.Query) <-chan fleet.Ch
 // startAggregator serves the fleet and puts address and token into the environment.
 func startAggregator(t *testing.T) *oneMessage {
 	t.Helper()
+	return startAggregatorAs(t, accounts.Viewer)
+}
+
+// startAggregatorAs has the token be of a role.
+func startAggregatorAs(t *testing.T, role accounts.Role) *oneMessage {
+	t.Helper()
 	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	f := &oneMessage{message: fleet.Message{Node: "a", ID: fleet.MessageIDAt(at), QueueID: "4bXyZ13abcz", FirstSeen: at, LastChange: at,
 		Sender: "me@example.org", Subject: "hello \x1b]0;owned\x07\u202egnp", MessageID: "1@example.org",
@@ -71,7 +79,7 @@ func startAggregator(t *testing.T) *oneMessage {
 	if err := (accounts.UserFile{Path: filepath.Join(dir, "users")}).Add("anna", accounts.Admin, "correct horse battery"); err != nil {
 		t.Fatal(err)
 	}
-	token, err := accounts.TokenFile{Path: filepath.Join(dir, "tokens")}.Add("cli", accounts.Viewer, at)
+	token, err := accounts.TokenFile{Path: filepath.Join(dir, "tokens")}.Add("cli", role, at)
 	if err != nil {
 		t.Fatal(err)
 	}
