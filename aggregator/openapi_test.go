@@ -88,8 +88,8 @@ func (doc *openAPI) parametersOf(op operation) (names []string) {
 var schemaTypes = map[string]reflect.Type{}
 
 func init() {
-	for _, value := range []any{Answer{}, fleet.Attempt{}, AuditAnswer{}, fleet.Change{}, fleet.Check{}, fleet.Client{},
-		fleet.Destination{}, Entry{}, fleet.Error{}, FleetStats{}, Incomplete{}, fleet.Line{}, fleet.Link{}, List{}, fleet.LogState{},
+	for _, value := range []any{Answer{}, fleet.Attempt{}, AuditAnswer{}, fleet.Carried{}, fleet.Change{}, fleet.Check{}, fleet.Client{},
+		fleet.Destination{}, Entry{}, fleet.Error{}, FleetStats{}, fleet.Hop{}, Incomplete{}, fleet.Line{}, fleet.Link{}, List{}, fleet.LogState{},
 		fleet.Member{}, fleet.Message{}, MessageAnswer{}, fleet.NodeInfo{}, NodeView{}, NodesAnswer{}, fleet.Queue{}, fleet.Recipient{},
 		fleet.Recording{}, fleet.Refusal{}, fleet.Selector{}, fleet.Signature{}, fleet.Stats{}, fleet.Step{}, fleet.Traffic{},
 		fleet.Transcript{}, TranscriptsAnswer{}, fleet.Candidate{}, fleet.Drain{}, NodeOrder{}, NodeOrdered{}, fleet.Relay{}, RelayAnswer{},
@@ -123,7 +123,7 @@ func TestEveryParameterIsDescribed(t *testing.T) {
 	doc := described(t)
 	examples := map[string]string{"view": "queue", "since": "24h", "until": "2026-11-23T10:00:00Z", "sender": "<>", "recipient": "@example.com",
 		"domain": "example.com", "subject": "hello", "message_id": "<a@b>", "queue_id": "4A", "client": "192.0.2.1", "user": "u",
-		"status": "sent", "relay": "mx.example.com", "tls": "no", "reason": "User unknown", "signed": "yes", "node": "a", "limit": "7", "cursor": "", "format": "csv", "steps": "3"}
+		"status": "sent", "relay": "mx.example.com", "tls": "no", "reason": "User unknown", "signed": "yes", "node": "a", "hops": "only", "limit": "7", "cursor": "", "format": "csv", "steps": "3"}
 	examples["status"] = "deferred"
 	client := ts.signedIn(accounts.Admin)
 	for path, operations := range doc.Paths {

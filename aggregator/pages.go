@@ -77,6 +77,7 @@ func (p *pages) functions() template.FuncMap {
 		"plural": plural, "dsnNote": dsnNote, "statusMark": statusMark, "rowID": rowID, "anchor": transcriptAnchor,
 		"clockDiff": clockDiffWords, "dict": dict, "join": strings.Join, "legend": legend, "hostPort": hostPort, "shortReply": shortReply, "noSubject": noSubject, "selectors": selectorNames,
 		"drainWords": drainWords, "drainIcon": drainIcon,
+		"leg": newLegView, "messageLink": messageLink, "timeOfDay": timeOfDay,
 		"rowData": func(r row, now time.Time) rowData { return rowData{r, now} },
 	}
 }

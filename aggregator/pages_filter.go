@@ -43,6 +43,7 @@ func filterFields() []field {
 		{Name: "queue_id", Label: "Queue id", Hint: "exactly, case included"},
 		{Name: "message_id", Label: "Message-ID", Hint: "exactly"},
 		{Name: "node", Label: "Node", Hint: "name"},
+		{Name: "hops", Label: "Hops", Choices: []choice{{Text: "left out"}, {Value: fleet.HopsYes, Text: "with the mail"}, {Value: fleet.HopsOnly, Text: "hops alone"}}},
 		{Name: "since", Label: "Since", Hint: "24h, 7d, 2026-11-23T10:00"},
 		{Name: "until", Label: "Until", Hint: "1h, 2026-11-23T18:00"},
 	}
@@ -176,6 +177,14 @@ func (f *filterForm) quickRanges() []tab {
 		tabs = append(tabs, tab{span.text, plainForm.link("since", span.value), since == span.value && until == ""})
 	}
 	return tabs
+}
+
+// hops is the switch that shows mail taken over from other nodes as rows of its own.
+func (f *filterForm) hops() tab {
+	if f.values.Get("hops") != "" {
+		return tab{"Hide hops", f.link("hops", ""), true}
+	}
+	return tab{"Show hops", f.link("hops", fleet.HopsYes), false}
 }
 
 // canonical takes empty parameters out of the address, which a plain HTML form sends for every input, so that what is

@@ -27,6 +27,7 @@ type listPage struct {
 	Next   string // address of the next page
 	First  string // address of the first page, when this is a later one
 	Live   string // address of the live rows; empty on later pages and where the query is wrong
+	Hops   tab    // shows hops as rows of their own, or hides them again
 	CSV    string
 	JSON   string
 	Empty  string
@@ -39,13 +40,15 @@ type row struct {
 	To      string // first recipient
 	More    int    // recipients besides it
 	Fate    mark
-	In, Out mark
-	Relay   string // last host that an attempt went to
+	In      mark
+	Out     arrow
+	Hops    string // address of the list of its hops; empty: it has none
+	Relay   string // last host that an attempt went to, on this node or on the carrier
 	Reply   string // why it isn't delivered, where it isn't
 }
 
 func newRow(m *fleet.Message) row {
-	one := row{Message: m, Link: messageLink(m.Node, m.ID), Fate: fateMark(m), In: inMark(m), Out: outMark(m)}
+	one := row{Message: m, Link: messageLink(m.Node, m.ID), Fate: fateMark(m), In: inMark(m), Out: newArrow(m)}
 	if len(m.Recipients) > 0 {
 		one.To, one.More = m.Recipients[0].Address, max(len(m.Recipients), m.RecipientCount)-1
 	}
@@ -59,9 +62,15 @@ func newRow(m *fleet.Message) row {
 				one.Relay = host
 			}
 		}
+		if r.Carried != nil && r.Carried.RelayHost != "" {
+			one.Relay = r.Carried.RelayHost
+		}
 		if r.Status != fleet.StatusDelivered && r.Reply != "" {
 			one.Reply = r.Reply
 		}
+	}
+	if one.Out.Carrier != "" && m.MessageID != "" {
+		one.Hops = messagesLink(url.Values{"hops": {fleet.HopsOnly}, "message_id": {m.MessageID}})
 	}
 	return one
 }
@@ -91,7 +100,7 @@ func (s *Server) pageMessages(w http.ResponseWriter, r *http.Request) {
 	}
 	values := r.URL.Query()
 	list := &listPage{Form: newFilterForm(values)}
-	list.Tabs, list.Ranges = list.Form.tabs(), list.Form.quickRanges()
+	list.Tabs, list.Ranges, list.Hops = list.Form.tabs(), list.Form.quickRanges(), list.Form.hops()
 	status := http.StatusOK
 	if err := s.fillList(r, list, values); err != nil {
 		var wrong *fleet.Error

@@ -10,13 +10,14 @@ import (
 // the tooltip. The words are always there; colour only repeats them.
 type mark struct {
 	Icon string
-	Tone string // good, wait, bad, refused, quiet
+	Tone string // good, wait, bad, refused, quiet, carried
 	Text string
 	Note string
 }
 
 var fateMarks = map[fleet.Fate]mark{
 	fleet.FateQueued:    {"queued", "wait", "Queued", "In the queue, no attempt yet"},
+	fleet.FateRelayed:   {"relayed", "carried", "In transit", "Another node of the fleet took it over, and hasn't delivered it yet"},
 	fleet.FateDeferred:  {"deferred", "wait", "Deferred", "An attempt failed for now; Postfix tries again"},
 	fleet.FateHeld:      {"held", "wait", "Held", "On hold until an administrator releases it"},
 	fleet.FateDelivered: {"delivered", "good", "Delivered", "The next server took it for every recipient"},
@@ -31,6 +32,7 @@ var fateMarks = map[fleet.Fate]mark{
 
 var statusMarks = map[fleet.Status]mark{
 	fleet.StatusQueued:    fateMarks[fleet.FateQueued],
+	fleet.StatusRelayed:   fateMarks[fleet.FateRelayed],
 	fleet.StatusDeferred:  fateMarks[fleet.FateDeferred],
 	fleet.StatusHeld:      fateMarks[fleet.FateHeld],
 	fleet.StatusDelivered: {"delivered", "good", "Delivered", "The next server took it"},
@@ -66,37 +68,26 @@ func attemptMark(a *fleet.Attempt) mark {
 var (
 	markEncrypted = mark{"lock", "good", "encrypted", "The delivery was encrypted with TLS"}
 	markClear     = mark{"unlock", "wait", "in clear", "The delivery was not encrypted"}
-	markMixed     = mark{"unlock", "wait", "partly in clear", "Some deliveries were encrypted, others were not"}
 )
 
 // outMark tells how the deliveries that succeeded were protected.
 func outMark(m *fleet.Message) mark {
 	var encrypted, open int
 	for i := range m.Recipients {
-		switch recipientOutMark(&m.Recipients[i]) {
-		case markEncrypted:
+		switch m.Recipients[i].SentTLS() {
+		case fleet.TLSYes:
 			encrypted++
-		case markClear:
+		case fleet.TLSNo:
 			open++
 		}
 	}
 	switch {
 	case encrypted > 0 && open > 0:
-		return markMixed
+		return arrowMixed
 	case encrypted > 0:
-		return markEncrypted
+		return arrowEncrypted
 	case open > 0:
-		return markClear
-	}
-	return mark{}
-}
-
-func recipientOutMark(r *fleet.Recipient) mark {
-	switch r.SentTLS() {
-	case fleet.TLSYes:
-		return markEncrypted
-	case fleet.TLSNo:
-		return markClear
+		return arrowClear
 	}
 	return mark{}
 }
@@ -104,6 +95,8 @@ func recipientOutMark(r *fleet.Recipient) mark {
 // inMark tells how the message came in.
 func inMark(m *fleet.Message) mark {
 	switch {
+	case m.IsHop():
+		return mark{"in-hop", "carried", "taken over", "Taken over from another node of the fleet"}
 	case m.Client.TLSVersion != "":
 		return mark{"in-lock", "good", "received with STARTTLS", "Received from the client over " + plain(m.Client.TLSVersion)}
 	case m.Client.Addr != "":
@@ -155,7 +148,7 @@ type legendEntry struct {
 // legend is every icon that the pages use, with its words.
 func legend() []legendEntry {
 	var fates []mark
-	for _, fate := range []fleet.Fate{fleet.FateDelivered, fleet.FateQueued, fleet.FateDeferred, fleet.FateHeld, fleet.FatePartly,
+	for _, fate := range []fleet.Fate{fleet.FateDelivered, fleet.FateQueued, fleet.FateRelayed, fleet.FateDeferred, fleet.FateHeld, fleet.FatePartly,
 		fleet.FateBounced, fleet.FateRejected, fleet.FateAborted, fleet.FateDeleted, fleet.FateRequeued, fleet.FateUnknown} {
 		fates = append(fates, fateMarks[fate])
 	}
@@ -164,8 +157,17 @@ func legend() []legendEntry {
 			{"in-lock", "good", "Received with STARTTLS", "The client spoke TLS to the node"},
 			{"in-clear", "quiet", "Received in clear", "The client spoke without encryption"},
 			{"in-local", "quiet", "Local", "Handed in on the node itself, or made by Postfix"},
+			{"in-hop", "carried", "Taken over", "A hop: another node of the fleet handed it over"},
 		}},
 		{"What became of it", append(fates, statusMarks[fleet.StatusExpired])},
-		{"How it was sent", []mark{markEncrypted, markClear, markMixed}},
+		{"How it was sent", []mark{named("Delivered, encrypted", arrowEncrypted), named("Delivered in clear", arrowClear),
+			named("Delivered by another node, encrypted", arrowCarriedLock), named("Delivered by another node, in clear", arrowCarriedClear),
+			named("With another node", arrowTransit), named("Failed to next hop", arrowFailed)}},
 	}
+}
+
+// named is a mark under the words of the legend, which have more room.
+func named(text string, m mark) mark {
+	m.Text = text
+	return m
 }

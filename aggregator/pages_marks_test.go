@@ -50,11 +50,11 @@ func TestOutMark(t *testing.T) {
 		to   []fleet.Recipient
 		want mark
 	}{
-		{"encrypted", []fleet.Recipient{secret, secret}, markEncrypted},
-		{"in clear", []fleet.Recipient{open}, markClear},
-		{"mixed", []fleet.Recipient{secret, open}, markMixed},
+		{"encrypted", []fleet.Recipient{secret, secret}, arrowEncrypted},
+		{"in clear", []fleet.Recipient{open}, arrowClear},
+		{"mixed", []fleet.Recipient{secret, open}, arrowMixed},
 		{"on the node itself", []fleet.Recipient{local}, mark{}},
-		{"on the node itself and elsewhere", []fleet.Recipient{local, secret}, markEncrypted},
+		{"on the node itself and elsewhere", []fleet.Recipient{local, secret}, arrowEncrypted},
 		{"nowhere yet", []fleet.Recipient{{Status: fleet.StatusDeferred, Attempts: secret.Attempts}}, mark{}},
 	} {
 		if got := outMark(&fleet.Message{Recipients: c.to}); got != c.want {

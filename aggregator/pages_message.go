@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/postfleet/postfleet/aggregator/advice"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -16,7 +17,7 @@ import (
 const mostRecipients = 200
 
 // toneOrder is the order of recipients: who looks at a message to many looks for those who didn't get it.
-var toneOrder = []string{"bad", "refused", "wait", "quiet", "good"}
+var toneOrder = []string{"bad", "refused", "wait", "carried", "quiet", "good"}
 
 // messagePage is one message with everything its node knows of it.
 type messagePage struct {
@@ -24,7 +25,10 @@ type messagePage struct {
 	Link        string
 	Answer      Answer // of the node, for the message
 	Fate        mark
-	In, Out     mark
+	In          mark
+	Out         arrow
+	Journey     *Journey
+	Origin      *originView // on a hop: where the mail entered the fleet
 	Shown       []recipientRow
 	Hidden      int    // recipients left out
 	ShowAll     string // address with all of them
@@ -44,7 +48,8 @@ type tally struct {
 type recipientRow struct {
 	*fleet.Recipient
 	Mark     mark
-	Out      mark
+	Out      arrow
+	Advice   *advice.Advice
 	Attempts []attemptRow // newest first
 	Last     *attemptRow
 }
@@ -61,6 +66,7 @@ type related struct {
 	Words   string
 	QueueID string
 	Link    string
+	Node    string // that has it, where it is another one
 }
 
 var linkWords = map[fleet.LinkKind]string{
@@ -99,6 +105,7 @@ func (s *Server) pageMessage(w http.ResponseWriter, r *http.Request) {
 		most = len(m.Recipients)
 	}
 	view := newMessagePage(m, answer, most)
+	s.fillJourney(r, view, fetched.all)
 	view.Transcripts = fetched
 	view.Transcripts.Message = m
 	s.render(w, r, http.StatusOK, "message", clipPlain(80, cmp.Or(m.Subject, noSubject(m))), view)
@@ -121,9 +128,9 @@ func pageMessageOf(r *http.Request) (node string, id fleet.MessageID, err error)
 }
 
 func newMessagePage(m *fleet.Message, answer Answer, most int) *messagePage {
-	view := &messagePage{Message: m, Link: messageLink(m.Node, m.ID), Answer: answer, Fate: fateMark(m), In: inMark(m), Out: outMark(m)}
+	view := &messagePage{Message: m, Link: messageLink(m.Node, m.ID), Answer: answer, Fate: fateMark(m), In: inMark(m), Out: newArrow(m)}
 	for i := range m.Recipients {
-		view.Shown = append(view.Shown, newRecipientRow(&m.Recipients[i]))
+		view.Shown = append(view.Shown, newRecipientRow(m, &m.Recipients[i]))
 	}
 	slices.SortStableFunc(view.Shown, func(a, b recipientRow) int {
 		return cmp.Compare(slices.Index(toneOrder, a.Mark.Tone), slices.Index(toneOrder, b.Mark.Tone))
@@ -145,18 +152,22 @@ func newMessagePage(m *fleet.Message, answer Answer, most int) *messagePage {
 		if one.Words == "" {
 			one.Words = "Belongs with"
 		}
+		node := cmp.Or(link.Node, m.Node)
+		if link.Node != "" {
+			one.Node = link.Node
+		}
 		if link.ID != 0 {
-			one.Link = messageLink(m.Node, link.ID)
+			one.Link = messageLink(node, link.ID)
 		} else {
-			one.Link = messagesLink(url.Values{"queue_id": {link.QueueID}, "node": {m.Node}})
+			one.Link = messagesLink(url.Values{"queue_id": {link.QueueID}, "node": {node}})
 		}
 		view.Related = append(view.Related, one)
 	}
 	return view
 }
 
-func newRecipientRow(r *fleet.Recipient) recipientRow {
-	one := recipientRow{Recipient: r, Mark: statusMark(r.Status), Out: recipientOutMark(r)}
+func newRecipientRow(m *fleet.Message, r *fleet.Recipient) recipientRow {
+	one := recipientRow{Recipient: r, Mark: statusMark(r.Status), Out: recipientArrow(m, r)}
 	for i := len(r.Attempts) - 1; i >= 0; i-- {
 		one.Attempts = append(one.Attempts, newAttemptRow(&r.Attempts[i]))
 	}

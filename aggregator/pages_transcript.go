@@ -24,6 +24,7 @@ type transcriptSet struct {
 	Error   string
 	Away    bool
 	Views   []transcriptView
+	all     []fleet.Transcript
 }
 
 type transcriptView struct {
@@ -76,6 +77,7 @@ func (s *Server) fetchTranscripts(r *http.Request, node string, id fleet.Message
 		set.Away = fleet.CodeOf(err) == fleet.CodeUnavailable
 		return set
 	}
+	set.all = transcripts
 	for i := range transcripts {
 		view := newTranscriptView(&transcripts[i])
 		view.Open = len(transcripts) <= mostOpen || view.Silent || view.EndingTone == "wait" || view.EndingTone == "bad"

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
+	"github.com/postfleet/postfleet/aggregator/advice"
 )
 
 // Options of a [Server].
@@ -39,6 +41,8 @@ type Options struct {
 
 	SessionIdle     time.Duration // a session without a request ends after it; 0 means DefaultSessionIdle
 	SessionLifetime time.Duration // any session ends after it; 0 means DefaultSessionLifetime
+
+	AdviceDir string // files that add to what is known about replies; empty for none, which need not be there
 
 	Version  string
 	Log      *zap.Logger
@@ -86,6 +90,8 @@ type Server struct {
 	auditLog  *auditLog
 	metrics   *metrics
 	pages     *pages
+	advice    atomic.Pointer[advice.Book]
+	adviceDir string
 	cert      *certificate // nil without TLS
 
 	listener        net.Listener
@@ -143,6 +149,10 @@ func New(o Options) (_ *Server, err error) {
 		}
 	}
 	if s.pages, err = newPages(); err != nil {
+		return nil, err
+	}
+	s.adviceDir = o.AdviceDir
+	if err := s.loadAdvice(); err != nil {
 		return nil, err
 	}
 	handler, err := s.handler(o.PublicURL)
@@ -224,14 +234,24 @@ func (s *Server) Start(failed func(error)) {
 	s.log.Info("aggregator listens", zap.Stringer("address", s.Addr()), zap.Bool("tls", s.cert != nil))
 }
 
-// Reload takes a renewed certificate and opens the audit log anew. Users and tokens need none: they are read again
-// whenever their files change.
+// Reload takes a renewed certificate, opens the audit log anew and reads the advice of the site again. Users and tokens
+// need none: they are read again whenever their files change.
 func (s *Server) Reload() error {
-	err := s.auditLog.reopen()
+	err := errors.Join(s.auditLog.reopen(), s.loadAdvice())
 	if s.cert != nil {
 		err = errors.Join(err, s.cert.reload())
 	}
 	return err
+}
+
+// loadAdvice reads what is known about replies; after an error what was known before stays.
+func (s *Server) loadAdvice() error {
+	book, err := advice.Load(s.adviceDir)
+	if err != nil {
+		return err
+	}
+	s.advice.Store(book)
+	return nil
 }
 
 // Shutdown ends the streams, waits for running requests until ctx ends, and closes everything.
