@@ -139,7 +139,7 @@ type csvExport struct{ out *csv.Writer }
 
 var csvColumns = []string{"node", "id", "queue_id", "first_seen", "removed", "sender", "recipient", "orig_to", "status", "dsn", "relay",
 	"attempts", "delay_seconds", "reply", "subject", "header_from", "message_id", "size", "client_addr", "client_name", "auth_user",
-	"signed"}
+	"signed", "as_of"}
 
 func (e *csvExport) begin() error { return e.out.Write(csvColumns) }
 
@@ -168,7 +168,7 @@ func csvRow(m *fleet.Message, r *fleet.Recipient) []string {
 	}
 	row := []string{m.Node, m.ID.String(), m.QueueID, stamp(m.FirstSeen), stamp(m.Removed), m.Sender, r.Address, r.OrigTo,
 		string(r.Status), r.DSN, r.Relay, strconv.Itoa(len(r.Attempts)), delay, r.Reply, m.Subject, m.HeaderFrom, m.MessageID,
-		strconv.FormatInt(m.Size, 10), m.Client.Addr, m.Client.Name, m.Client.AuthUser, strings.Join(signed, " ")}
+		strconv.FormatInt(m.Size, 10), m.Client.Addr, m.Client.Name, m.Client.AuthUser, strings.Join(signed, " "), stamp(m.AsOf)}
 	for i := range row {
 		row[i] = inert(row[i])
 	}

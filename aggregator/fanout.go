@@ -37,7 +37,7 @@ type FanoutOptions struct {
 	Registerer prometheus.Registerer // nil for none
 	Clock      func() time.Time      // nil for time.Now
 	Memory     *cache.Cache          // of nodes that are away; nil for none
-	Newest     int                   // messages of a node that Memory is filled with when following it begins; 0 means DefaultNewest
+	Newest     int                   // messages of a node that Memory is filled with when following it begins; 0 means DefaultNewest, less none
 }
 
 // DefaultDeadline is how long a node has for its answer.

@@ -77,7 +77,7 @@ func (o *following) fill() bool {
 		return false
 	}
 	since := o.fan.clock()
-	left, from, before := o.fan.newest, fleet.MessageID(1), fleet.MessageID(0)
+	left, from, before := o.fan.newest, fleet.MessageIDAt(since), fleet.MessageID(0)
 	for more := true; more && left > 0; {
 		q := fleet.Query{Hops: fleet.HopsYes, Limit: min(fillPiece, left), Before: before}
 		at := o.fan.clock()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -56,12 +57,15 @@ func newAggregatorService(c *config.Aggregator, o aggregatorOptions) (_ *aggrega
 	if err != nil {
 		return nil, err
 	}
+	memory := s.openCache()
 	s.fanout = aggregator.NewFanout(aggregator.FanoutOptions{
 		Members:    members,
 		Dial:       func(m fleet.Member) aggregator.Node { return dialNode(m, tls) },
 		Deadline:   c.Client.Timeout.Std(),
 		Log:        o.log.Named("fanout"),
 		Registerer: s.registry,
+		Memory:     memory,
+		Newest:     cmp.Or(c.Cache.Messages, -1),
 	})
 	s.stops = append(s.stops, func(context.Context) error { s.fanout.Close(); return nil })
 	s.server, err = aggregator.New(aggregator.Options{

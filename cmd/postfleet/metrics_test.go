@@ -105,6 +105,7 @@ func aggregatorMetrics(t *testing.T, dir string) map[string]string {
 	c.Access.UsersFile = config.Path(filepath.Join(dir, "users"))
 	c.Access.TokensFile = config.Path(filepath.Join(dir, "tokens"))
 	c.Access.AuditFile = config.Path(filepath.Join(dir, "audit.log"))
+	c.Cache.Dir = config.Path(filepath.Join(dir, "cache"))
 	if status, _, stderr := command("correct horse battery\n", "user", "add", "--file", string(c.Access.UsersFile), "--role", accounts.Admin.String(), "root"); status != 0 {
 		t.Fatal(stderr)
 	}

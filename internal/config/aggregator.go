@@ -7,9 +7,11 @@ type Aggregator struct {
 	HTTP    HTTP        `yaml:"http"`
 	Members Members     `yaml:"members"`
 	Client  Client      `yaml:"client"`
+	Cache   Cache       `yaml:"cache"`
 	Access  Access      `yaml:"access"`
 	Status  LocalStatus `yaml:"status"`
 	Consul  Consul      `yaml:"consul"`
+	DNS     DNS         `yaml:"dns"`
 	Log     Log         `yaml:"log"`
 }
 
@@ -47,6 +49,16 @@ type Client struct {
 	Timeout      Duration `yaml:"timeout" min:"100ms" max:"2m"`
 }
 
+// Cache is what the aggregator remembers of nodes, for a time without them.
+type Cache struct {
+	Enabled     bool     `yaml:"enabled"`
+	Dir         Path     `yaml:"dir"`      // empty: aggregator-cache in the state directory
+	Messages    int      `yaml:"messages"` // of each node that are fetched without anybody looking
+	MaxSize     Size     `yaml:"max_size"`
+	MaxNodeSize Size     `yaml:"max_node_size"`
+	Keep        Duration `yaml:"keep" min:"1h" max:"90d"`
+}
+
 // Access says who may sign in, and how long that lasts.
 type Access struct {
 	UsersFile       Path     `yaml:"users_file"`
@@ -73,6 +85,7 @@ func DefaultAggregator() Aggregator {
 			CAFile:       "/etc/postfleet/tls/ca.pem",
 			Timeout:      Duration(3 * time.Second),
 		},
+		Cache: Cache{Enabled: true, Messages: 5000, MaxSize: 512 << 20, MaxNodeSize: 64 << 20, Keep: Duration(7 * 24 * time.Hour)},
 		Access: Access{
 			UsersFile:       "/etc/postfleet/users",
 			TokensFile:      "/etc/postfleet/tokens",
@@ -82,6 +95,7 @@ func DefaultAggregator() Aggregator {
 		},
 		Status: LocalStatus{Listen: "127.0.0.1:8528"},
 		Consul: defaultConsul(),
+		DNS:    defaultDNS(),
 		Log:    defaultLog(),
 	}
 }

@@ -9,6 +9,8 @@ func (c *Aggregator) check(d *decoder) {
 	c.HTTP.check(d)
 	c.checkMembers(d)
 	c.Client.check(d, c.Consul.Enabled)
+	c.Cache.check(d)
+	c.DNS.check(d)
 	if c.Access.UsersFile == "" {
 		d.wrong("access.users_file", "expected the path of the users file")
 	}
@@ -61,6 +63,24 @@ func (c *Aggregator) checkMembers(d *decoder) {
 			d.wrong(key+".address", "expected host:port of the node API, not %q", member.Address)
 		}
 		seen[member.Name] = true
+	}
+}
+
+// Bounds of the cache: below, it is good for nothing.
+const (
+	minCache         = 1 << 20
+	maxCacheMessages = 1_000_000
+)
+
+func (c *Cache) check(d *decoder) {
+	if c.Messages < 0 || c.Messages > maxCacheMessages {
+		d.wrong("cache.messages", "expected 0 to %d, not %d", maxCacheMessages, c.Messages)
+	}
+	if c.MaxNodeSize < minCache {
+		d.wrong("cache.max_node_size", "expected at least %s, not %s", Size(minCache), c.MaxNodeSize)
+	}
+	if c.MaxSize < c.MaxNodeSize {
+		d.wrong("cache.max_size", "expected at least max_node_size (%s), not %s", c.MaxNodeSize, c.MaxSize)
 	}
 }
 
