@@ -76,6 +76,8 @@ func nodeMetrics(t *testing.T, dir string) map[string]string {
 	c.Postfix.Log.Source = "file"
 	c.API.Listen, c.API.Certificates, c.Status.Listen = "127.0.0.1:0", "consul", "127.0.0.1:0"
 	c.Consul.Enabled = true
+	c.Relay.Enabled, c.Relay.Listen, c.Relay.GatePort = true, "127.0.0.1:0", 0
+	c.Relay.Map = config.Listen{Address: config.Endpoint{Network: "unix", Address: filepath.Join(dir, "map.sock")}}
 	registry := prometheus.NewRegistry()
 	n, err := node.New(&c, node.Options{Hostname: "n1", Log: zap.NewNop(), Registry: registry})
 	if err != nil {
