@@ -26,7 +26,9 @@ const signatureField = "DKIM-Signature"
 type message struct {
 	session    *session
 	policy     *Policy
-	signing    Signing // nil: not to be signed
+	signing    Signing   // nil: not to be signed
+	handover   *handover // nil: not through the fleet's hop service
+	present    present
 	begun      time.Time
 	earliest   time.Time // it didn't begin before
 	queueID    string
@@ -45,15 +47,28 @@ func (s *session) begin(from, args, queueID string) *message {
 	m := &message{session: s, policy: policy, begun: now, earliest: s.heard, queueID: queueID}
 	m.recorded.Source = policy.source(&s.client, s.local, s.service)
 	m.recorded.Sender = clean(from, maxAddress)
-	if m.recorded.Source != fleet.SourceExternal && policy.Sign != nil {
+	if policy.Transcripts {
+		m.transcript = newTranscript(s.opening)
+	}
+	if h := s.handedOver(from); h != nil {
+		m.take(h, now)
+	}
+	if m.maySign() && policy.Sign != nil {
 		m.signing = policy.Sign(now)
 	}
 	if policy.Transcripts {
-		m.transcript = newTranscript(s.opening)
 		m.transcript.say(now, fleet.ClientSays, command("MAIL FROM:<"+from+">", args))
 	}
 	s.count++
 	return m
+}
+
+// maySign tells whether this node signs the message, if it can.
+func (m *message) maySign() bool {
+	if m.handover != nil {
+		return m.handover.signsHop()
+	}
+	return m.recorded.Source != fleet.SourceExternal
 }
 
 func command(verb, args string) string {
@@ -102,7 +117,8 @@ func (m *message) header(name, value string) {
 	m.fields++
 	m.recorded.Size += int64(len(name) + len(value) + len(":\r\n") + strings.Count(value, "\n"))
 	m.headers.keep(name, value)
-	if m.signing != nil {
+	above := m.present.note(name, value)
+	if m.signing != nil && !(above && m.handover != nil) { // what may be taken out isn't signed
 		m.signing.Header(name, value)
 	}
 }
@@ -122,7 +138,17 @@ func (m *message) finish(modifier gomilter.Modifier, broken bool, now time.Time)
 		m.answer(fleet.VerdictTempfail, replyBroken)
 		return m.event(now)
 	}
+	if m.refuseStranger() {
+		return m.event(now)
+	}
 	signed := m.sign(now)
+	if signed.Refuse != fleet.VerdictNone {
+		m.recorded.Unsigned = signed.Unsigned
+		m.transcript.say(now, fleet.Note, "not signed: "+signed.Unsigned)
+		m.answer(signed.Refuse, signed.Reply)
+		return m.event(now)
+	}
+	err := m.exchange(modifier, &signed, now)
 	m.recorded.Signatures, m.recorded.Unsigned = signed.Signatures, signed.Unsigned
 	for _, s := range signed.Signatures {
 		m.transcript.say(now, fleet.Note, fmt.Sprintf("signed for %s, selector %s, %s", s.Domain, s.Selector, s.Algorithm))
@@ -130,11 +156,7 @@ func (m *message) finish(modifier gomilter.Modifier, broken bool, now time.Time)
 	if signed.Unsigned != "" {
 		m.transcript.say(now, fleet.Note, "not signed: "+signed.Unsigned)
 	}
-	if signed.Refuse != fleet.VerdictNone {
-		m.answer(signed.Refuse, signed.Reply)
-		return m.event(now)
-	}
-	if err := insert(modifier, signed.Fields); err != nil {
+	if err != nil {
 		m.session.server.complain.warn(m.session.server.options.Log, "can't add a signature", zap.Error(err))
 		m.recorded.Signatures = nil
 		m.answer(fleet.VerdictTempfail, replyBroken)
@@ -146,6 +168,8 @@ func (m *message) finish(modifier gomilter.Modifier, broken bool, now time.Time)
 
 func (m *message) sign(now time.Time) fleet.Signed {
 	switch {
+	case m.handover != nil && m.signing == nil:
+		return fleet.Signed{Unsigned: m.handover.leftTo()}
 	case m.recorded.Source == fleet.SourceExternal:
 		return fleet.Signed{Unsigned: "mail from elsewhere"}
 	case m.signing == nil:
@@ -158,6 +182,9 @@ func (m *message) sign(now time.Time) fleet.Signed {
 	if err != nil {
 		server.metrics.signErrors.Inc()
 		server.complain.warn(server.options.Log, "can't sign", zap.String("queue_id", m.queueID), zap.Error(err))
+	}
+	if m.handover != nil { // it was signed where it came in, so it goes on as it is
+		signed.Refuse, signed.Reply = fleet.VerdictNone, ""
 	}
 	return signed
 }

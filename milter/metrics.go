@@ -19,6 +19,8 @@ type metrics struct {
 	signSeconds  prometheus.Histogram
 	records      *prometheus.CounterVec
 	recordWait   prometheus.Histogram
+	hops         *prometheus.CounterVec
+	replaced     prometheus.Counter
 }
 
 func newMetrics(s *Server, registerer prometheus.Registerer) (*metrics, error) {
@@ -45,14 +47,19 @@ func newMetrics(s *Server, registerer prometheus.Registerer) (*metrics, error) {
 		signSeconds:  histogram("sign_seconds", "Time to make the signatures of a message at its end."),
 		records:      vector("records_total", "Messages recorded: in time, late (after the reply), or dropped.", "result"),
 		recordWait:   histogram("record_wait_seconds", "Time for which the reply waited for the record."),
+		hops: vector("hops_total", "Messages on the fleet's hop service: taken from a node, or refused because no node handed them over.",
+			"result"),
+		replaced: counter("signatures_removed_total", "DKIM signatures of others taken out, this node's own being put in their place."),
 	}
+	m.hops.WithLabelValues("taken")
+	m.hops.WithLabelValues("refused")
 	if registerer == nil {
 		return m, nil
 	}
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postfleet_milter_connections", Help: "Connections from Postfix that are open."},
 		func() float64 { return float64(s.Traffic().Connections) })
 	for _, c := range []prometheus.Collector{m.accepted, m.turnedAway, m.acceptErrors, m.silent, m.malformed, m.panics, m.messages,
-		m.signatures, m.signErrors, m.signSeconds, m.records, m.recordWait, open} {
+		m.signatures, m.signErrors, m.signSeconds, m.records, m.recordWait, m.hops, m.replaced, open} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
@@ -63,6 +70,9 @@ func newMetrics(s *Server, registerer prometheus.Registerer) (*metrics, error) {
 // countMessage counts an answered message.
 func (s *Server) countMessage(r *fleet.Recorded) {
 	s.metrics.messages.WithLabelValues(string(r.Verdict)).Inc()
+	if r.Source == fleet.SourceHop && r.Verdict == fleet.VerdictAccepted {
+		s.metrics.hops.WithLabelValues("taken").Inc()
+	}
 	switch r.Verdict {
 	case fleet.VerdictAccepted:
 		s.messages.Add(1)

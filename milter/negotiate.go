@@ -8,10 +8,11 @@ import (
 	gomilter "github.com/d--j/go-milter"
 )
 
-// What is asked of the MTA: to add header fields, and every event but unknown commands, each without a reply until the end of
+// What is asked of the MTA: to add header fields, to take them out where it lets milters do that, and every event but unknown commands, each without a reply until the end of
 // the message. OptRcptRej shows recipients that Postfix refused; OptHeaderLeadingSpace shows header values byte for byte.
 const (
-	wantedActions  = gomilter.OptAddHeader
+	neededActions  = gomilter.OptAddHeader
+	wantedActions  = neededActions | gomilter.OptChangeHeader
 	wantedProtocol = gomilter.OptNoReplies | gomilter.OptHeaderLeadingSpace | gomilter.OptNoUnknown | gomilter.OptRcptRej
 	minVersion     = 2
 )
@@ -76,7 +77,7 @@ func negotiate(mtaVersion, _ uint32, mtaActions, _ gomilter.OptAction, mtaProtoc
 	if mtaVersion < minVersion {
 		return 0, 0, 0, 0, fmt.Errorf("milter protocol version %d: expected %d or later", mtaVersion, minVersion)
 	}
-	if mtaActions&wantedActions != wantedActions {
+	if mtaActions&neededActions != neededActions {
 		return 0, 0, 0, 0, fmt.Errorf("the MTA doesn't let milters add header fields (it offers %s)", mtaActions)
 	}
 	actions = mtaActions & (wantedActions | gomilter.OptSetMacros)

@@ -53,14 +53,19 @@ type Policy struct {
 type Options struct {
 	Listen         []Listen
 	Policy         Policy
-	Recorder       Recorder              // nil: nothing is recorded
-	RecordWait     time.Duration         // the reply waits so long for the record [250 ms]; negative: not at all
-	MaxConnections int                   // [1000]
-	ReadTimeout    time.Duration         // longest silence of a connection [1 h]
-	WriteTimeout   time.Duration         // [30 s]
-	Clock          func() time.Time      // [time.Now]
-	Log            *zap.Logger           // [none]
-	Metrics        prometheus.Registerer // [none]
+	Recorder       Recorder      // nil: nothing is recorded
+	RecordWait     time.Duration // the reply waits so long for the record [250 ms]; negative: not at all
+	MaxConnections int           // [1000]
+	ReadTimeout    time.Duration // longest silence of a connection [1 h]
+	WriteTimeout   time.Duration // [30 s]
+	// HopOrigin tells which node of the fleet handed over the connection of a client on the service [fleet.HopService], by the
+	// client's address and port as Postfix has them. Mail from others on that service is put off. [nobody did]
+	HopOrigin func(addr string, port int) (node string, ok bool)
+	// HopSigning tells what to do about the origin's signature, by the envelope sender. [HopLeave]
+	HopSigning func(sender string) HopSigning
+	Clock      func() time.Time      // [time.Now]
+	Log        *zap.Logger           // [none]
+	Metrics    prometheus.Registerer // [none]
 }
 
 const (

@@ -78,10 +78,14 @@ func TestApplyInAnyOrder(t *testing.T) {
 		Subject:    "hello", MessageID: "1@x", Size: 7, Signatures: []Signature{{Domain: "x"}}, Verdict: VerdictAccepted, Reply: "250 2.0.0 Ok"}
 	refused := &Recorded{Client: client("192.0.2.1"), Sender: "s", Recipients: []Recipient{{Address: "r"}}, Verdict: VerdictRejected, Reply: "550 5.7.1 no"}
 	aborted := &Recorded{Client: client("192.0.2.1"), Sender: "s", Recipients: []Recipient{{Address: "r"}}, Verdict: VerdictAborted}
+	hop := []*Event{at(0, "A", &Arrived{Client: client("192.0.2.1"), Hop: &Hop{QueueID: "B"}}), at(0, "A", &Cleaned{"1@x"}), at(1, "A", &Activated{Sender: "s"})}
 	tests := map[string]struct {
 		log    []*Event
 		record *Recorded
 	}{
+		"handed over by a node": {hop, &Recorded{Client: client("192.0.2.1"), Source: SourceHop, Hop: &Hop{Origin: "mx9"}, Sender: "s", Verdict: VerdictAccepted}},
+		"handed over by nobody": {hop, &Recorded{Client: client("192.0.2.1"), Source: SourceExternal, Sender: "s", Verdict: VerdictTempfail, Reply: "451 no"}},
+		"handed over, given up": {hop[:1], &Recorded{Client: client("192.0.2.1"), Sender: "s", Verdict: VerdictAborted}},
 		"accepted": {[]*Event{
 			at(0, "A", &Refused{Client: client("192.0.2.1"), Sender: "s", Recipient: "no", DSN: "5.1.1", Reply: "550 5.1.1 no"}),
 			at(0, "A", &Arrived{Client: Client{Addr: "192.0.2.1", Name: "one", Service: "smtpd"}}), at(0, "A", &Cleaned{"1@x"}),

@@ -47,9 +47,10 @@ const AnyCarrier = "*"
 // IsHop tells that another node handed the mail over to this one. Lists and figures leave hops out; see [Query].Hops.
 func (m *Message) IsHop() bool { return m.Source == SourceHop }
 
-// hopOf makes the message a hop and fills in what isn't known of it yet. Copies of a message share the old value.
+// hopOf fills in what isn't known of a hop yet, and makes the message one unless the milter knows better. Copies of a message
+// share the old value.
 func (m *Message) hopOf(hop Hop) {
-	m.Source = SourceHop
+	fill(&m.Source, SourceHop)
 	if m.Hop != nil {
 		known := *m.Hop
 		fill(&known.Origin, hop.Origin)

@@ -114,32 +114,36 @@ const (
 
 // Message is one Postfix queue file on one node, or a session that never got one because everything was refused.
 type Message struct {
-	Node       string      `json:"node"`
-	ID         MessageID   `json:"id"`
-	QueueID    string      `json:"queue_id,omitempty"` // case matters; empty when Postfix gave none
-	Instance   string      `json:"instance,omitempty"` // Postfix instance, the first part of syslog_name
-	FirstSeen  time.Time   `json:"first_seen"`
-	LastChange time.Time   `json:"last_change"`
-	Removed    time.Time   `json:"removed,omitzero"` // when it left the queue; zero while it is there
-	Client     Client      `json:"client"`
-	Source     Source      `json:"source,omitempty"`
-	Sender     string      `json:"sender"` // envelope sender without angle brackets; empty is the null sender
-	HeaderFrom string      `json:"header_from,omitempty"`
-	HeaderTo   string      `json:"header_to,omitempty"`
-	Subject    string      `json:"subject,omitempty"`    // decoded by RFC 2047
-	MessageID  string      `json:"message_id,omitempty"` // without angle brackets
-	Size       int64       `json:"size,omitempty"`       // bytes
-	Recipients []Recipient `json:"recipients"`
-	Signatures []Signature `json:"signatures,omitempty"`
-	Unsigned   string      `json:"unsigned,omitempty"` // why no signature was made
-	Verdict    Verdict     `json:"verdict,omitempty"`
-	Reply      string      `json:"reply,omitempty"` // reply to the client that ended the message
-	Links      []Link      `json:"links,omitempty"`
-	Held       bool        `json:"held,omitempty"`
-	Expired    bool        `json:"expired,omitempty"`            // Postfix gave up on the recipients that still waited
-	RemovedBy  LeftBy      `json:"removed_by,omitempty"`         // how it left the queue, where the log says so
-	Inbound    bool        `json:"inbound_transcript,omitempty"` // an inbound transcript is stored
-	Hop        *Hop        `json:"hop,omitempty"`                // where the mail entered the fleet; nil unless Source is SourceHop
+	Node       string    `json:"node"`
+	ID         MessageID `json:"id"`
+	QueueID    string    `json:"queue_id,omitempty"` // case matters; empty when Postfix gave none
+	Instance   string    `json:"instance,omitempty"` // Postfix instance, the first part of syslog_name
+	FirstSeen  time.Time `json:"first_seen"`
+	LastChange time.Time `json:"last_change"`
+	Removed    time.Time `json:"removed,omitzero"` // when it left the queue; zero while it is there
+	Client     Client    `json:"client"`
+	Source     Source    `json:"source,omitempty"`
+	Sender     string    `json:"sender"` // envelope sender without angle brackets; empty is the null sender
+	HeaderFrom string    `json:"header_from,omitempty"`
+	HeaderTo   string    `json:"header_to,omitempty"`
+	Subject    string    `json:"subject,omitempty"`    // decoded by RFC 2047
+	MessageID  string    `json:"message_id,omitempty"` // without angle brackets
+	Date       string    `json:"date,omitempty"`       // as its sender wrote it, which may be anything
+	// AuthResults are the Authentication-Results of a test message that came in here, as this node's own filters and the
+	// servers before it wrote them (RFC 8601), the newest first.
+	AuthResults []string    `json:"authentication_results,omitempty"`
+	Size        int64       `json:"size,omitempty"` // bytes
+	Recipients  []Recipient `json:"recipients"`
+	Signatures  []Signature `json:"signatures,omitempty"`
+	Unsigned    string      `json:"unsigned,omitempty"` // why no signature was made
+	Verdict     Verdict     `json:"verdict,omitempty"`
+	Reply       string      `json:"reply,omitempty"` // reply to the client that ended the message
+	Links       []Link      `json:"links,omitempty"`
+	Held        bool        `json:"held,omitempty"`
+	Expired     bool        `json:"expired,omitempty"`            // Postfix gave up on the recipients that still waited
+	RemovedBy   LeftBy      `json:"removed_by,omitempty"`         // how it left the queue, where the log says so
+	Inbound     bool        `json:"inbound_transcript,omitempty"` // an inbound transcript is stored
+	Hop         *Hop        `json:"hop,omitempty"`                // where the mail entered the fleet; means something where IsHop
 
 	// RecipientCount is what the queue manager counted; more than len(Recipients) when the log lacks some.
 	RecipientCount int `json:"recipient_count,omitempty"`
