@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -66,7 +67,7 @@ func (f *fakeKV) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !ok || f.status != 0 {
-		http.Error(w, "No cluster leader", max(f.status, http.StatusNotFound))
+		http.Error(w, "No cluster leader", cmp.Or(f.status, http.StatusNotFound))
 		return
 	}
 	seen, _ := strconv.ParseUint(r.URL.Query().Get("cas"), 10, 64)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net/http"
 	"reflect"
 	"sync"
 	"time"
@@ -139,7 +140,7 @@ func (s *Settings) Away() string {
 // ReadOnly is empty: who reaches Consul may try to change the settings here.
 func (*Settings) ReadOnly() string { return "" }
 
-// Trouble says in words why the settings that Consul has are not in force; empty while they are.
+// Trouble says in words why the settings that Consul has are not in force, and somebody has to see to it; empty while they are.
 func (s *Settings) Trouble() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,6 +167,10 @@ func (s *Settings) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.away = words(err)
+	var status api.StatusError
+	if errors.As(err, &status) && status.Code == http.StatusForbidden {
+		s.trouble = s.away // it won't pass by itself
+	}
 }
 
 // take puts an answer of Consul in force; nil is a store without settings.

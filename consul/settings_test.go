@@ -139,6 +139,19 @@ func TestUnusableSettingsFromTheStart(t *testing.T) {
 	holds(t, s, fleet.RelayBalance, fleet.FromConsul)
 }
 
+// A token from before there were settings: the node goes by its configuration, and says so.
+func TestTokenWithoutSettings(t *testing.T) {
+	kv := newKV()
+	kv.fails(403)
+	s, _ := newTestSettings(t, kv, "")
+	await(t, "the trouble", func() bool { return strings.HasPrefix(s.Trouble(), "Consul refused the token") })
+	if s.From() != fleet.FromConfiguration {
+		t.Errorf("from %s", s.From())
+	}
+	kv.fails(0)
+	await(t, "its end", func() bool { return s.Trouble() == "" })
+}
+
 func TestPutThatFails(t *testing.T) {
 	kv := newKV()
 	s, _ := newTestSettings(t, kv, "")
