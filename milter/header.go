@@ -20,7 +20,20 @@ const (
 )
 
 // keptHeaders are the raw values of the header fields that are recorded, the first of each name.
-type keptHeaders struct{ from, to, subject, messageID string }
+type keptHeaders struct {
+	from, to, subject, messageID, date string
+
+	results []string // Authentication-Results, the topmost first
+	test    bool     // it is a test message of the fleet's diagnostics
+}
+
+// Fields of test messages. What others say of a test is what it was sent for.
+const (
+	fieldResults = "Authentication-Results"
+	fieldTest    = "X-Postfleet-Test"
+	maxResults   = 4
+	maxDate      = 100
+)
 
 func (k *keptHeaders) keep(name, value string) {
 	var into *string
@@ -28,11 +41,19 @@ func (k *keptHeaders) keep(name, value string) {
 	case len("To"):
 		into = pick(name, "To", &k.to)
 	case len("From"):
-		into = pick(name, "From", &k.from)
+		if into = pick(name, "From", &k.from); into == nil {
+			into = pick(name, "Date", &k.date)
+		}
 	case len("Subject"):
 		into = pick(name, "Subject", &k.subject)
 	case len("Message-ID"):
 		into = pick(name, "Message-ID", &k.messageID)
+	case len(fieldResults):
+		if strings.EqualFold(name, fieldResults) && len(k.results) < maxResults {
+			k.results = append(k.results, value[:min(len(value), maxRawHeader)])
+		}
+	case len(fieldTest):
+		k.test = k.test || strings.EqualFold(name, fieldTest)
 	}
 	if into != nil && *into == "" {
 		*into = value[:min(len(value), maxRawHeader)]
@@ -59,6 +80,13 @@ func (k *keptHeaders) record(r *fleet.Recorded, headers []string) {
 	}
 	if slices.Contains(headers, "message-id") {
 		r.MessageID = clean(fleet.TrimAngle(k.messageID), maxAddress)
+	}
+	r.Date = clean(strings.TrimSpace(unfolding.Replace(k.date)), maxDate)
+	if !k.test {
+		return
+	}
+	for _, result := range k.results {
+		r.AuthResults = append(r.AuthResults, decodeHeader(result))
 	}
 }
 

@@ -40,7 +40,7 @@ func TestDecodeHeader(t *testing.T) {
 func TestKeptHeaders(t *testing.T) {
 	var k keptHeaders
 	for _, field := range [][2]string{{"SUBJECT", " first"}, {"Subject", " second"}, {"from", " a"}, {"TO", " b"},
-		{"message-id", " <x@y>"}, {"X-From", " no"}, {"Subjects", " no"}} {
+		{"message-id", " <x@y>"}, {"X-From", " no"}, {"Subjects", " no"}, {"Authentication-Results", " mx; spf=pass"}} {
 		k.keep(field[0], field[1])
 	}
 	var all, none fleet.Recorded
@@ -51,6 +51,20 @@ func TestKeptHeaders(t *testing.T) {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(fleet.Recorded{}, none); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTestMessageKeepsWhatOthersSayOfIt(t *testing.T) {
+	var k keptHeaders
+	for _, field := range [][2]string{{"authentication-results", " mx.example.net;\r\n\tspf=pass"}, {"Authentication-Results", " relay; dkim=pass"},
+		{"Date", " Mon, 23 Nov 2026 16:00:00 +0000"}, {"X-Postfleet-Test", " n1"}} {
+		k.keep(field[0], field[1])
+	}
+	var r fleet.Recorded
+	k.record(&r, everything)
+	want := fleet.Recorded{Date: "Mon, 23 Nov 2026 16:00:00 +0000", AuthResults: []string{"mx.example.net;\tspf=pass", "relay; dkim=pass"}}
+	if diff := cmp.Diff(want, r); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -135,6 +135,10 @@ func (b *Recorded) apply(m *Message, e *Event) {
 	fill(&m.HeaderTo, b.HeaderTo)
 	fill(&m.Subject, b.Subject)
 	fill(&m.MessageID, b.MessageID)
+	fill(&m.Date, b.Date)
+	if len(m.AuthResults) == 0 {
+		m.AuthResults = b.AuthResults
+	}
 	fill(&m.Size, b.Size)
 	m.Signatures = b.Signatures
 	m.Unsigned = b.Unsigned

@@ -72,6 +72,7 @@ type Diagnosis struct {
 	Findings []Finding `json:"findings"`       // in the order of the table of checks
 	Egress   []Egress  `json:"egress,omitempty"`
 	HELO     string    `json:"helo,omitempty"`
+	Request  string    `json:"request,omitempty"` // of the command on the node that asked for it
 }
 
 // Count tells how many findings have a grade.
@@ -136,6 +137,7 @@ type Peer struct {
 
 // DiagnoseRequest asks a node for a run.
 type DiagnoseRequest struct {
+	ID     string    `json:"id,omitempty"` // comes back as Diagnosis.Request
 	Cause  Cause     `json:"cause"`
 	By     string    `json:"by,omitempty"`
 	Checks []string  `json:"checks,omitempty"` // only these; empty: all

@@ -97,21 +97,23 @@ type (
 	// Recorded is the milter's account of a message or a refused transaction. Recipients carry Address, Next, and for
 	// refused ones Status, DSN and Reply.
 	Recorded struct {
-		Client     Client
-		Source     Source
-		Hop        *Hop // with SourceHop: the origin
-		Sender     string
-		Recipients []Recipient
-		HeaderFrom string
-		HeaderTo   string
-		Subject    string
-		MessageID  string
-		Size       int64
-		Signatures []Signature
-		Unsigned   string
-		Verdict    Verdict
-		Reply      string
-		Transcript *Transcript // inbound; nil when transcripts are off
+		Client      Client
+		Source      Source
+		Hop         *Hop // with SourceHop: the origin
+		Sender      string
+		Recipients  []Recipient
+		HeaderFrom  string
+		HeaderTo    string
+		Subject     string
+		MessageID   string
+		Date        string
+		AuthResults []string // of test messages
+		Size        int64
+		Signatures  []Signature
+		Unsigned    string
+		Verdict     Verdict
+		Reply       string
+		Transcript  *Transcript // inbound; nil when transcripts are off
 	}
 
 	// Conversation is an outbound transcript for attempts of one message. It comes again, longer, under the same key.

@@ -96,6 +96,7 @@ func (p *pseudonyms) message(m *fleet.Message) {
 	m.Sender = p.address(m.Sender)
 	m.HeaderFrom, m.HeaderTo = p.header(m.HeaderFrom), p.header(m.HeaderTo)
 	m.Subject, m.Reply = p.text(m.Subject), p.text(m.Reply)
+	m.AuthResults = nil // they name addresses, of test messages
 	m.Client.AuthUser = p.address(m.Client.AuthUser)
 	m.Recipients = p.recipients(m.Recipients)
 }
@@ -182,6 +183,7 @@ func (p *pseudonyms) event(e *fleet.Event) *fleet.Event {
 	case *fleet.Recorded:
 		b := *body
 		b.Sender, b.HeaderFrom, b.HeaderTo = p.address(b.Sender), p.header(b.HeaderFrom), p.header(b.HeaderTo)
+		b.AuthResults = nil
 		b.Subject, b.Reply, b.Client.AuthUser = p.text(b.Subject), p.text(b.Reply), p.address(b.Client.AuthUser)
 		b.Recipients = p.recipients(b.Recipients)
 		c.Body = &b

@@ -1,6 +1,12 @@
 package mta
 
-import "context"
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"time"
+)
 
 // Settings are Postfix's settings as postconf(1) prints them: main.cf with defaults and everything expanded, the services of
 // master.cf, and their overrides.
@@ -17,4 +23,32 @@ func (p *Postfix) Settings(ctx context.Context) (s Settings, err error) {
 		}
 	}
 	return s, nil
+}
+
+// List is the queue as postqueue -j prints it (postqueue(1)): one JSON object a message and line. A queue that doesn't fit
+// into maxList is cut at a line.
+func (p *Postfix) List(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "postqueue", "-c", p.o.ConfigDir, "-j")
+	cmd.WaitDelay = time.Second
+	var out bytes.Buffer
+	cmd.Stdout = &limitedBuffer{&out}
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("postqueue: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+const (
+	listTimeout = 20 * time.Second
+	maxList     = 64 << 20
+)
+
+// limitedBuffer forgets what is past maxList, so that the writer isn't held up.
+type limitedBuffer struct{ to *bytes.Buffer }
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	b.to.Write(p[:min(len(p), max(0, maxList-b.to.Len()))])
+	return len(p), nil
 }
