@@ -1,6 +1,9 @@
 package fleet
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Settings are what holds for the whole fleet. They are kept in one place, Consul's KV store or each node's configuration
 // file, and reach every node without a reload.
@@ -58,6 +61,35 @@ type RelayRule struct {
 	Mode      RelayMode `json:"mode,omitempty" yaml:"mode"`
 	Originate []string  `json:"originate,omitempty" yaml:"originate"`
 	Carry     []string  `json:"carry,omitempty" yaml:"carry"`
+}
+
+// ModeOf is what holds for the mail of an envelope sender, whichever nodes take part in it; the empty sender is the null
+// sender.
+func (r *Relay) ModeOf(sender string) RelayMode {
+	domain := NullSender
+	if sender != "" {
+		domain = AddressDomain(sender)
+	}
+	mode := r.Mode
+	for i := range r.Rules {
+		if rule := &r.Rules[i]; rule.matches(domain) {
+			if rule.Mode != "" {
+				mode = rule.Mode
+			}
+			break
+		}
+	}
+	if mode == "" {
+		return RelayOff
+	}
+	return mode
+}
+
+func (r *RelayRule) matches(domain string) bool {
+	if strings.HasPrefix(r.Domain, ".") {
+		return strings.HasSuffix(domain, r.Domain)
+	}
+	return domain == r.Domain
 }
 
 // Where the settings in force come from.

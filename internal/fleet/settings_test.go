@@ -60,3 +60,18 @@ func TestValidate(t *testing.T) {
 		})
 	}
 }
+
+func TestModeOf(t *testing.T) {
+	t.Parallel()
+	r := Relay{Mode: RelayBalance, Rules: []RelayRule{{Domain: "<>", Mode: RelayOff}, {Domain: "a.example", Mode: RelayFailover},
+		{Domain: ".a.example"}, {Domain: ".example", Mode: RelayOff}}}
+	for sender, want := range map[string]RelayMode{"": RelayOff, "bob@A.example": RelayFailover, "bob@x.a.example": RelayBalance, "bob@b.example": RelayOff,
+		"bob@example": RelayBalance, "bob@other.test": RelayBalance, "bob": RelayBalance} {
+		if got := r.ModeOf(sender); got != want {
+			t.Errorf("%q: %s, want %s", sender, got, want)
+		}
+	}
+	if got := (&Relay{}).ModeOf("bob@a.example"); got != RelayOff {
+		t.Errorf("nothing set: %s", got)
+	}
+}
