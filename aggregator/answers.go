@@ -75,6 +75,8 @@ type Fleet interface {
 	Drain(ctx context.Context, node string, order fleet.DrainOrder) (*fleet.Drain, error)
 	// Forget ends the place in the fleet of a node that left for good.
 	Forget(ctx context.Context, node, by string) error
+	Keys(ctx context.Context) []NodeKeysView
+	OrderKeys(ctx context.Context, node string, order fleet.KeyOrder) (*fleet.NodeKeys, error)
 	// DiscoveryAway says in words why the nodes are those known last; empty while discovery answers.
 	DiscoveryAway() string
 	// Subscribe delivers changes that match q, and gaps, until ctx ends; a reader that is too slow loses the oldest.

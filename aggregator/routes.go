@@ -39,6 +39,7 @@ func (s *Server) routes() []route {
 	all = append(all, s.pageRoutes()...)
 	all = append(all, s.relayRoutes()...)
 	all = append(all, s.orderRoutes()...)
+	all = append(all, s.keyRoutes()...)
 	return all
 }
 

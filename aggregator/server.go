@@ -24,8 +24,9 @@ import (
 
 // Options of a [Server].
 type Options struct {
-	Fleet    Fleet    // what there is to show
-	Settings Settings // of the whole fleet; nil: it keeps none in common
+	Fleet    Fleet      // what there is to show
+	DNS      DNSPlanner // nil: DNS is not asked
+	Settings Settings   // of the whole fleet; nil: it keeps none in common
 
 	Listen         string         // HOST:PORT for browsers and the JSON API; port 0 is any free one
 	CertFile       string         // TLS certificate chain and key, PEM; without them Listen must be a loopback
@@ -76,6 +77,7 @@ var errNotLoopback = errors.New("is not on a loopback address")
 // Server serves the pages and the JSON API. Make it with New, then Start it, then Shutdown.
 type Server struct {
 	fleet     Fleet
+	dns       DNSPlanner // nil: DNS is not asked
 	settings  Settings
 	log       *zap.Logger
 	clock     func() time.Time
@@ -106,7 +108,7 @@ type Server struct {
 // New opens the files and binds the listeners, so that everything that can be wrong is known before anything runs.
 // ErrNoUsers: the users file is empty or missing.
 func New(o Options) (_ *Server, err error) {
-	s := &Server{fleet: o.Fleet, settings: o.Settings, log: o.Log, clock: o.Clock, version: o.Version, proxies: o.TrustedProxies, throttle: newThrottle(),
+	s := &Server{fleet: o.Fleet, dns: o.DNS, settings: o.Settings, log: o.Log, clock: o.Clock, version: o.Version, proxies: o.TrustedProxies, throttle: newThrottle(),
 		standingCheck: standingCheck, strangers: newLimiters(rate.Every(10*time.Second), maxStranger)}
 	if s.clock == nil {
 		s.clock = time.Now

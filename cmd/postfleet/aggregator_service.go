@@ -70,6 +70,7 @@ func newAggregatorService(c *config.Aggregator, o aggregatorOptions) (_ *aggrega
 	s.stops = append(s.stops, func(context.Context) error { s.fanout.Close(); return nil })
 	s.server, err = aggregator.New(aggregator.Options{
 		Fleet:           s.fanout,
+		DNS:             newDNSPlanner(&c.DNS),
 		Settings:        s.settings,
 		Listen:          string(c.HTTP.Listen),
 		CertFile:        string(c.HTTP.CertFile),
@@ -91,6 +92,9 @@ func newAggregatorService(c *config.Aggregator, o aggregatorOptions) (_ *aggrega
 		return nil, err
 	}
 	s.stops = append(s.stops, s.server.Shutdown)
+	if !c.FromConsul() {
+		s.background(func(ctx context.Context) { s.fanout.ShareKeys(ctx, shareKeysEvery) })
+	}
 	s.registerExpiry(tls.Source)
 	s.register(o.hostname)
 	return s, nil

@@ -16,13 +16,13 @@ import (
 func newDKIM() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dkim",
-		Short: "Make this node's DKIM keys and print their DNS records",
-		Long: `Make this node's DKIM keys and print their DNS records. Every node has keys of its own, under a selector of its own,
-so that a key never leaves its host.`,
+		Short: "Make, list, rotate and retire DKIM keys, and print their DNS records",
+		Long: `Make, list, rotate and retire DKIM keys, and print their DNS records. Every node has keys of its own, under a selector of
+its own, so that a key never leaves its host. A new key signs once the node has seen its record in DNS.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: wantsSubcommand,
 	}
-	cmd.AddCommand(newDKIMKeygen(), newDKIMDNS(), newDKIMList())
+	cmd.AddCommand(newDKIMKeygen(), newDKIMDNS(), newDKIMList(), newDKIMRotate(), newDKIMActivate(), newDKIMRetire())
 	return cmd
 }
 
@@ -33,6 +33,13 @@ type keyPlace struct {
 
 func (p *keyPlace) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.config, "config", milterConfig, "configuration that names the keys' directory, the selector and the node")
+	p.keyFlags(cmd)
+}
+
+// byConfiguration tells whether no flag says which keys are meant.
+func (p *keyPlace) byConfiguration() bool { return p.keysDir == "" && p.selector == "" && p.node == "" }
+
+func (p *keyPlace) keyFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.keysDir, "keys-dir", "", "directory of the keys (default: dkim.keys_dir)")
 	cmd.Flags().StringVar(&p.selector, "selector", "", "selector, in which {node} and {date} may stand (default: dkim.selector)")
 	cmd.Flags().StringVar(&p.node, "node", "", "name of the node (default: node.name)")

@@ -23,7 +23,8 @@ func newDKIMKeygen() *cobra.Command {
 
 Keys are written to KEYS/DOMAIN/SELECTOR.rsa.pem and KEYS/DOMAIN/SELECTOR.ed25519.pem, readable by root and by the group of the
 directory KEYS. A key that is there already is left alone. An Ed25519 key is published as SELECTOR-ed25519, since a selector
-may have only one record. Publish the records before the node loads the keys (on SIGHUP or at its next start).`,
+may have only one record. The node loads the keys on SIGHUP or at its next start, and signs with each once it has seen its record,
+unless dkim.require_dns says otherwise.`,
 		Example: "  postfleet dkim keygen example.com example.org\n  postfleet dkim keygen --type rsa --bits 3072 example.com",
 		RunE: func(cmd *cobra.Command, domains []string) error {
 			if len(domains) == 0 {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postfleet/postfleet/internal/dkim"
+	"github.com/postfleet/postfleet/internal/fleet"
 )
 
 func newDKIMDNS() *cobra.Command {
@@ -74,12 +77,27 @@ func printRecords(out io.Writer, keys []*dkim.Key, asJSON bool) error {
 
 func newDKIMList() *cobra.Command {
 	var place keyPlace
-	var asJSON bool
+	var f keyOrderFlags
 	cmd := &cobra.Command{
-		Use:     "list [DOMAIN…]",
-		Short:   "List this node's keys and which of them sign",
-		Example: "  postfleet dkim list\n  postfleet dkim list --keys-dir /etc/postfleet/keys --selector {node} --node mx1 example.com",
+		Use:   "list [DOMAIN…]",
+		Short: "List keys, where they are in their lives, and which of them sign",
+		Long: `List keys, where they are in their lives, and which of them sign: this host's, or with --on or --on-all those of nodes of the
+fleet, through an aggregator. With --keys-dir, --selector or --node, and before the daemon has run, the key files are listed as a
+daemon without regard for DNS would use them.`,
+		Example: "  postfleet dkim list\n  postfleet dkim list --on-all\n" +
+			"  postfleet dkim list --keys-dir /etc/postfleet/keys --selector {node} --node mx1 example.com",
 		RunE: func(cmd *cobra.Command, domains []string) error {
+			if f.remote() {
+				return listFleet(cmd, &f)
+			}
+			place.config = f.config
+			if place.byConfiguration() && len(domains) == 0 {
+				if keys, err := openLife(f.config); err == nil {
+					return printKeys(cmd.OutOrStdout(), []*fleet.NodeKeys{keys.Keys()}, f.json)
+				} else if !errors.Is(err, os.ErrNotExist) {
+					return usageError{err}
+				}
+			}
 			template, err := place.find(cmd)
 			if err != nil {
 				return err
@@ -88,11 +106,11 @@ func newDKIMList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return listKeys(cmd.OutOrStdout(), ring, keys, time.Now(), asJSON)
+			return listKeys(cmd.OutOrStdout(), ring, keys, time.Now(), f.json)
 		},
 	}
-	place.flags(cmd)
-	jsonFlag(cmd, &asJSON)
+	place.keyFlags(cmd)
+	f.flags(cmd)
 	return cmd
 }
 

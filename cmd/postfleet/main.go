@@ -60,6 +60,7 @@ func newRoot() *cobra.Command {
 		newAggregator(),
 		newCheckConfig(),
 		newDKIM(),
+		newDNS(),
 		newDrain(),
 		newMilter(),
 		newNode(),

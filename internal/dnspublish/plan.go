@@ -24,7 +24,9 @@ type Planner struct {
 
 // Plan looks everything up at once. Domains and addresses are bounded by the fleet; the context bounds the time.
 func (p *Planner) Plan(ctx context.Context, needs *fleet.DNSNeeds) *fleet.DNSPlan {
-	plan := &fleet.DNSPlan{At: p.Now().UTC(), Domains: needs.Domains, Egress: needs.Egress, Problems: slices.Clone(needs.Problems)}
+	egress, problems := visible(needs.Egress)
+	plan := &fleet.DNSPlan{At: p.Now().UTC(), Domains: needs.Domains, Egress: egress, Records: []fleet.DNSRecord{},
+		Problems: slices.Concat(needs.Problems, problems)}
 	if len(plan.Domains) == 0 {
 		plan.Domains = domains(needs.Keys)
 	}
@@ -33,15 +35,16 @@ func (p *Planner) Plan(ctx context.Context, needs *fleet.DNSNeeds) *fleet.DNSPla
 	var pointers []fleet.DNSRecord
 	var all sync.WaitGroup
 	for i, domain := range plan.Domains {
-		all.Go(func() { byDomain[i], plan.SPF[i] = p.domain(ctx, domain, needs) })
+		all.Go(func() { byDomain[i], plan.SPF[i] = p.domain(ctx, domain, needs.Keys, egress) })
 	}
-	all.Go(func() { pointers = p.pointers(ctx, needs.Egress) })
+	all.Go(func() { pointers = p.pointers(ctx, egress) })
 	all.Wait()
-	plan.Records = append(slices.Concat(byDomain...), pointers...)
+	plan.Records = append(append(plan.Records, slices.Concat(byDomain...)...), pointers...)
 	return plan
 }
 
-func domains(keys []fleet.Key) (names []string) {
+func domains(keys []fleet.Key) []string {
+	names := []string{}
 	for i := range keys {
 		if keys[i].Stage != fleet.StageRetired && !slices.Contains(names, keys[i].Domain) {
 			names = append(names, keys[i].Domain)
@@ -51,16 +54,16 @@ func domains(keys []fleet.Key) (names []string) {
 	return names
 }
 
-func (p *Planner) domain(ctx context.Context, domain string, needs *fleet.DNSNeeds) ([]fleet.DNSRecord, fleet.SPFPlan) {
+func (p *Planner) domain(ctx context.Context, domain string, keys []fleet.Key, egress []fleet.SendingAddress) ([]fleet.DNSRecord, fleet.SPFPlan) {
 	var records []fleet.DNSRecord
-	for i := range needs.Keys {
-		if key := &needs.Keys[i]; key.Domain == domain {
+	for i := range keys {
+		if key := &keys[i]; key.Domain == domain {
 			if record := p.key(ctx, key); record.Status != "" {
 				records = append(records, record)
 			}
 		}
 	}
-	spf, record := p.planSPF(ctx, domain, needs.Egress)
+	spf, record := p.planSPF(ctx, domain, egress)
 	records = append(records, record, p.text(ctx, fleet.DNSRecord{Domain: domain, Kind: fleet.DNSDMARC, Name: "_dmarc." + domain,
 		Value: "v=DMARC1; p=none; rua=mailto:dmarc-reports@" + domain}, "v=dmarc1",
 		"p=none asks for reports and changes nothing; quarantine or reject come when the reports are clean"))
