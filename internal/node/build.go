@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/postfleet/postfleet/consul"
+	"github.com/postfleet/postfleet/internal/carried"
 	"github.com/postfleet/postfleet/internal/config"
 	"github.com/postfleet/postfleet/internal/dkim"
 	"github.com/postfleet/postfleet/internal/dkim/life"
@@ -56,7 +57,9 @@ func (n *Node) buildFollower(c *config.Milter) error {
 }
 
 func (n *Node) buildMilter(c *config.Milter) error {
-	server, err := milter.New(milterOptions(&c.Milter, policy(c, n.live.Load().signer), n.store, &n.o))
+	options := milterOptions(&c.Milter, policy(c, n.live.Load().signer), n.store, &n.o)
+	options.HopOrigin, options.HopSigning = n.hopOrigin, n.hopSigning
+	server, err := milter.New(options)
 	if err != nil {
 		return fmt.Errorf("milter: %w", err)
 	}
@@ -108,7 +111,7 @@ func (n *Node) buildAPI(c *config.Milter) error {
 		credentials = pki.Options{Source: n.leaf, Scheme: connectScheme(c), Now: n.o.Now}
 	}
 	n.certificates, n.credentials = credentials.Source, credentials
-	handler := nodeapi.NewHandler(nodeapi.Options{Node: n.name, Store: n.store, Info: n.Info, Log: n.o.Log.Named("nodeapi"),
+	handler := nodeapi.NewHandler(nodeapi.Options{Node: n.name, Store: n.store, Carrier: &carried.Answerer{Messages: n.store}, Info: n.Info, Log: n.o.Log.Named("nodeapi"),
 		Registerer: n.o.Registry, Now: n.o.Now, Drain: n.drains.order, Caller: caller(credentials), Keys: n.keys})
 	n.api, err = nodeapi.Listen(nodeapi.ServerOptions{Address: string(c.API.Listen), Handler: handler,
 		TLS: pki.ServerConfig(credentials, pki.Aggregator, pki.Node), Log: n.o.Log.Named("nodeapi")})

@@ -19,6 +19,7 @@ const (
 	checkKeys      = "keys"
 	checkCert      = "certificate"
 	checkSettings  = "settings"
+	checkCarriers  = "carriers"
 )
 
 // mailHealth tells whether this node can take mail. Consul's agent, a balancer and the nodes page ask it often, so an

@@ -84,7 +84,7 @@ func (n *Node) otherChecks(info *fleet.NodeInfo) []fleet.Check {
 		keys.Text = "no DKIM key is in use: nothing is signed"
 	}
 	n.keys.alarm(&keys)
-	checks := []fleet.Check{recording, log, keys, settingsCheck(n.settings)}
+	checks := []fleet.Check{recording, log, keys, settingsCheck(n.settings), n.carriersCheck()}
 	if n.certificates != nil {
 		checks = append(checks, certificateCheck(n.certificates, n.leaf != nil, info.Now))
 	}

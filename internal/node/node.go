@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/postfleet/postfleet/consul"
+	"github.com/postfleet/postfleet/internal/carried"
 	"github.com/postfleet/postfleet/internal/config"
 	"github.com/postfleet/postfleet/internal/dkim"
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -38,6 +39,7 @@ type Node struct {
 	certificates pki.Source            // of the node API; nil without one
 	credentials  pki.Options           // with certificates
 	relay        *relaying             // nil: the node takes no part
+	puller       *carried.Puller       // nil: without a certificate nobody is asked
 	leaf         *consul.Leaf          // nil: the certificate is not Consul's
 	registrar    *consul.Registrar     // nil: none
 	settings     settings              // of the fleet
@@ -45,7 +47,7 @@ type Node struct {
 	follows      func(context.Context) // what Consul says of both; nil without
 	keys         *keeper               // of DKIM
 
-	following, leafing, registering, fleeting, watching, keeping, relayRuns loop
+	following, leafing, registering, fleeting, watching, keeping, relayRuns, pulling loop
 
 	changing sync.Mutex // orders those who replace live
 
@@ -92,7 +94,7 @@ func New(c *config.Milter, o Options) (_ *Node, err error) {
 	n.health = &mailHealth{drain: n.drains.check, milter: n.milterCheck, queue: limit.check, now: o.Now,
 		banner: func(ctx context.Context) (string, error) { return mta.Banner(ctx, string(c.Postfix.SMTPAddress)) }}
 	// Ended in reverse: the milter drains while health and node API still answer, and the log is read to the last.
-	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildAPI, n.buildRelay, n.buildStatus,
+	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildAPI, n.buildCarried, n.buildRelay, n.buildStatus,
 		n.buildMilter, n.buildRegistrar} {
 		if err := build(c); err != nil {
 			return nil, err
@@ -129,6 +131,9 @@ func (n *Node) Start(failed func(error)) error {
 	n.keys.first(context.Background())
 	n.milter.Start()
 	n.startRelay()
+	if n.puller != nil {
+		n.pulling.start(n.puller.Run)
+	}
 	n.keeping.start(n.keys.run)
 	n.serving.Store(true)
 	if n.registrar != nil {
