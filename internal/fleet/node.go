@@ -26,6 +26,7 @@ type NodeInfo struct {
 	Role         string      `json:"role"`                   // node or master
 	MailAddress  string      `json:"mail_address,omitempty"` // host:port where its Postfix takes mail
 	Addresses    []string    `json:"addresses,omitempty"`
+	Egress       []Egress    `json:"egress,omitempty"`  // where its mail leaves from, as its last diagnosis knows
 	Postfix      string      `json:"postfix,omitempty"` // mail_version
 	Started      time.Time   `json:"started"`
 	Now          time.Time   `json:"now"` // the node's clock, for the difference to the aggregator's
@@ -49,6 +50,7 @@ const (
 	CapEvents      = "events"
 	CapStats       = "stats"
 	CapDrain       = "drain"             // takes drain and undrain
+	CapDiagnosis   = "diagnosis"         // makes diagnoses and sends test messages
 	CapKeys        = "keys"              // shows and takes orders about the life of its DKIM keys
 	CapRelay       = "relay"             // hands over and carries, reports what became of what it carried; Query.Hops
 	CapOutcome     = "filter-tls-reason" // Query.TLS and Query.Reason, which an older node would ignore

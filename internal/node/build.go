@@ -112,7 +112,7 @@ func (n *Node) buildAPI(c *config.Milter) error {
 	}
 	n.certificates, n.credentials = credentials.Source, credentials
 	handler := nodeapi.NewHandler(nodeapi.Options{Node: n.name, Store: n.store, Carrier: &carried.Answerer{Messages: n.store}, Info: n.Info, Log: n.o.Log.Named("nodeapi"),
-		Registerer: n.o.Registry, Now: n.o.Now, Drain: n.drains.order, Caller: caller(credentials), Keys: n.keys})
+		Registerer: n.o.Registry, Now: n.o.Now, Drain: n.drains.order, Caller: caller(credentials), Keys: n.keys, Diagnostics: n.diagnostics})
 	n.api, err = nodeapi.Listen(nodeapi.ServerOptions{Address: string(c.API.Listen), Handler: handler,
 		TLS: pki.ServerConfig(credentials, pki.Aggregator, pki.Node), Log: n.o.Log.Named("nodeapi")})
 	if err != nil {

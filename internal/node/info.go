@@ -13,7 +13,7 @@ import (
 )
 
 // capabilities of this version.
-var capabilities = []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapKeys, fleet.CapDrain, fleet.CapRelay}
+var capabilities = []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapKeys, fleet.CapDiagnosis, fleet.CapDrain, fleet.CapRelay}
 
 // Info is what the node says of itself at this moment.
 func (n *Node) Info(ctx context.Context) *fleet.NodeInfo {
@@ -40,6 +40,7 @@ func (n *Node) identity(now time.Time) *fleet.NodeInfo {
 		Started:      n.started,
 		Now:          now,
 		Capabilities: capabilities,
+		Egress:       n.diagnostics.egress(),
 		Selectors:    live.signer.Selectors(now),
 	}
 }

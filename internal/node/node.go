@@ -46,8 +46,9 @@ type Node struct {
 	members      *consul.Members       // the nodes of the fleet; nil without Consul
 	follows      func(context.Context) // what Consul says of both; nil without
 	keys         *keeper               // of DKIM
+	diagnostics  *diagnostician
 
-	following, leafing, registering, fleeting, watching, keeping, relayRuns, pulling loop
+	following, leafing, registering, fleeting, watching, keeping, diagnosing, relayRuns, pulling loop
 
 	changing sync.Mutex // orders those who replace live
 
@@ -94,7 +95,7 @@ func New(c *config.Milter, o Options) (_ *Node, err error) {
 	n.health = &mailHealth{drain: n.drains.check, milter: n.milterCheck, queue: limit.check, now: o.Now,
 		banner: func(ctx context.Context) (string, error) { return mta.Banner(ctx, string(c.Postfix.SMTPAddress)) }}
 	// Ended in reverse: the milter drains while health and node API still answer, and the log is read to the last.
-	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildAPI, n.buildCarried, n.buildRelay, n.buildStatus,
+	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildDiagnose, n.buildAPI, n.buildCarried, n.buildRelay, n.buildStatus,
 		n.buildMilter, n.buildRegistrar} {
 		if err := build(c); err != nil {
 			return nil, err
@@ -135,6 +136,7 @@ func (n *Node) Start(failed func(error)) error {
 		n.pulling.start(n.puller.Run)
 	}
 	n.keeping.start(n.keys.run)
+	n.diagnosing.start(n.diagnostics.run)
 	n.serving.Store(true)
 	if n.registrar != nil {
 		n.registering.start(n.registrar.Run)
