@@ -96,9 +96,10 @@ func (f *Fleet) startNode(ctx context.Context, l *Lab, opts FleetOptions, number
 	main := maps.Clone(submission)
 	main["smtp_tls_security_level"] = "may"
 	var services []string
-	extra := ""
+	extra, api := "", ""
 	if f.Relays != nil {
 		relay := f.Relays[number-1]
+		api = relay.API
 		maps.Copy(main, relay.Main())
 		services, extra = relay.Services(true), relay.Config(opts.Relay, f.peers()...)
 	}
@@ -112,7 +113,7 @@ func (f *Fleet) startNode(ctx context.Context, l *Lab, opts FleetOptions, number
 	if err != nil {
 		return nil, err
 	}
-	return l.StartNode(ctx, opts.Binary, NodeOptions{Name: name, Postfix: postfix, Keys: keys, TLS: id, Consul: f.Agent, Extra: extra})
+	return l.StartNode(ctx, opts.Binary, NodeOptions{Name: name, Postfix: postfix, API: api, Keys: keys, TLS: id, Consul: f.Agent, Extra: extra})
 }
 
 func (f *Fleet) startAggregator(ctx context.Context, l *Lab, opts FleetOptions) (err error) {

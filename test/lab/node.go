@@ -15,6 +15,7 @@ type NodeOptions struct {
 	Name    string
 	Host    *Host    // it runs there; nil: on the machine
 	Postfix *Postfix // the instance that it reports on
+	API     string   // HOST:PORT of its node API; any free one when empty
 	Socket  string   // unix socket of the milter; see MilterSocket
 	Keys    string   // directory of its DKIM keys
 	TLS     Identity // empty when the certificates come from Consul
@@ -51,8 +52,10 @@ func (l *Lab) StartNode(ctx context.Context, binary string, opts NodeOptions) (*
 	if n.Dir, err = l.Mkdir("node-"+opts.Name, "repository"); err != nil {
 		return nil, err
 	}
-	if n.API, err = opts.Host.address(apiPort); err != nil {
-		return nil, err
+	if n.API = opts.API; n.API == "" {
+		if n.API, err = opts.Host.address(apiPort); err != nil {
+			return nil, err
+		}
 	}
 	if n.Status, err = opts.Host.loopback(statusPort); err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ type Relay struct {
 	Hop   string // HOST:PORT of the hop port
 	Local string // HOST:PORT of Postfix's service for hop mail
 	Gate  int    // port of the gate
+	API   string // HOST:PORT of the node API, for NodeOptions: the others ask there what became of mail
 
 	node, socket string
 }
@@ -29,6 +30,9 @@ func (l *Lab) NewRelay(node string) (*Relay, error) {
 		return nil, err
 	}
 	if r.Local, err = FreeAddr("127.0.0.1"); err != nil {
+		return nil, err
+	}
+	if r.API, err = FreeAddr("127.0.0.1"); err != nil {
 		return nil, err
 	}
 	r.Gate, err = FreePort("127.43.0.1")
@@ -90,7 +94,7 @@ func (r *Relay) Config(settings string, peers ...*Relay) string {
 	if len(peers) > 0 {
 		out += "  members:\n"
 		for _, p := range peers {
-			out += fmt.Sprintf("    - {name: %s, hop: %q}\n", p.node, p.Hop)
+			out += fmt.Sprintf("    - {name: %s, hop: %q, api: %q}\n", p.node, p.Hop, p.API)
 		}
 	}
 	for line := range strings.Lines(settings) {

@@ -127,7 +127,7 @@ func (s *site) startNode(i int, o options) {
 	if o.peers != nil {
 		peers = o.peers(s)
 	}
-	node, err := s.lab.StartNode(s.ctx, binary, lab.NodeOptions{Name: name(i), Postfix: postfix, Keys: keys, TLS: id,
+	node, err := s.lab.StartNode(s.ctx, binary, lab.NodeOptions{Name: name(i), Postfix: postfix, API: s.relay[i].API, Keys: keys, TLS: id,
 		Extra: s.relay[i].Config(o.settings, peers...)})
 	s.must(err)
 	s.nodes = append(s.nodes, node)
