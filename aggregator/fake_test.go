@@ -37,7 +37,7 @@ type fakeNode struct {
 }
 
 func newFakeNode(name string) *fakeNode {
-	return &fakeNode{name: name, info: fleet.NodeInfo{Capabilities: []string{fleet.CapOutcome}}, listeners: map[chan fleet.Change]bool{}, breaks: make(chan struct{})}
+	return &fakeNode{name: name, info: fleet.NodeInfo{Capabilities: []string{fleet.CapOutcome, fleet.CapRelay}}, listeners: map[chan fleet.Change]bool{}, breaks: make(chan struct{})}
 }
 
 func (n *fakeNode) add(ids ...fleet.MessageID) {

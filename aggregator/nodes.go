@@ -35,14 +35,19 @@ func (f *Fanout) Nodes(ctx context.Context) []NodeView {
 // understands tells whether a node knows the filters of a query that came after the first version: the error says that it
 // doesn't, or that nobody knows. An older node would ignore them, and answer messages that nobody asked for.
 func (f *Fanout) understands(ctx context.Context, of peer, q *fleet.Query) error {
-	if q.TLS == "" && q.Reason == "" {
+	if q.TLS == "" && q.Reason == "" && q.Hops != fleet.HopsOnly {
 		return nil
 	}
 	view, err := f.nodeFacts(ctx, of)
-	if err == nil && !slices.Contains(view.Info.Capabilities, fleet.CapOutcome) {
-		err = fleet.Errorf(fleet.CodeUnsupported, "this node's version can't find messages by TLS or by reason")
+	switch {
+	case err != nil:
+		return err
+	case q.Hops == fleet.HopsOnly && !slices.Contains(view.Info.Capabilities, fleet.CapRelay):
+		return fleet.Errorf(fleet.CodeUnsupported, "this node's version carries no mail of other nodes")
+	case (q.TLS != "" || q.Reason != "") && !slices.Contains(view.Info.Capabilities, fleet.CapOutcome):
+		return fleet.Errorf(fleet.CodeUnsupported, "this node's version can't find messages by TLS or by reason")
 	}
-	return err
+	return nil
 }
 
 func (f *Fanout) nodeFacts(ctx context.Context, of peer) (NodeView, error) {
@@ -64,5 +69,8 @@ func (f *Fanout) nodeFacts(ctx context.Context, of peer) (NodeView, error) {
 	}
 	view := facts.view
 	view.Member = of.Member
+	if f.recalls(facts.err) {
+		view.Answer.AsOf = f.memory.AsOf(of.Name)
+	}
 	return view, facts.err
 }
