@@ -34,7 +34,7 @@ func policy(t *testing.T, name string) string {
 // startWithACL runs a server that denies by default, and gives a function that makes a token with rules.
 func startWithACL(t *testing.T) (agent *lab.Consul, token func(name, rules string) string) {
 	t.Helper()
-	agent = startAgent(t, lab.ForTest(t), lab.ConsulOptions{Name: "n1", Config: map[string]any{
+	agent = startAgent(t, lab.ForTest(t), lab.ConsulOptions{Name: "mx1", Config: map[string]any{
 		"acl": map[string]any{"enabled": true, "default_policy": "deny",
 			"tokens": map[string]any{"initial_management": bootstrapToken, "agent": bootstrapToken}}}})
 	acl := asking(t, agent, bootstrapToken).ACL()
@@ -63,9 +63,11 @@ func TestLeastPrivilege(t *testing.T) {
 	stop := run(t, registrar.Run)
 	page := newRegistrar(aggregator, consul.Service{ID: aggregatorService, Name: aggregatorService, Port: 8527, Check: health.URL + "/healthz"})
 	run(t, page.Run)
-	members := consul.NewMembers(consul.MembersOptions{Client: aggregator, Service: nodeService})
-	run(t, members.Run)
-	eventually(t, 30*time.Second, oneMember(members, func(m fleet.Member) bool { return m.Healthy }))
+	for _, client := range []*consul.Client{node, aggregator} {
+		members := consul.NewMembers(consul.MembersOptions{Client: client, Service: nodeService, MailService: mailService, Prefix: consul.DefaultPrefix})
+		run(t, members.Run)
+		eventually(t, 30*time.Second, oneMember(members, func(m fleet.Member) bool { return m.Healthy && m.Fit }))
+	}
 	ask := asking(t, agent, bootstrapToken)
 	for _, service := range []string{nodeService, mailService, aggregatorService} {
 		eventually(t, 20*time.Second, fit(ask, service, 1))
@@ -102,6 +104,64 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	stop()
 	must(t, registrar.Deregister(within(t, 10*time.Second)))
+}
+
+// What the documented policies let a node and an aggregator do in the KV store.
+func TestLeastPrivilegeInKV(t *testing.T) {
+	t.Parallel()
+	agent, token := startWithACL(t)
+	with := func(token string) func(*consul.Options) { return func(o *consul.Options) { o.Token = token } }
+	node := newClient(t, agent, with(token("node", policy(t, "node"))))
+	aggregator := newClient(t, agent, with(token("aggregator", policy(t, "aggregator"))))
+	nothing := newClient(t, agent)
+	settings := func(client *consul.Client) *consul.Settings {
+		s := consul.NewSettings(consul.SettingsOptions{Client: client})
+		run(t, s.Run)
+		return s
+	}
+	refused := func(what string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "Consul refused the token: Permission denied") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	mine := settings(node)
+	must(t, settings(aggregator).Put(within(t, 20*time.Second), relaying(fleet.RelayBalance, "anna")))
+	eventually(t, 20*time.Second, inForce(mine, fleet.RelayBalance, fleet.FromConsul))
+	refused("a node writes settings", mine.Put(within(t, 20*time.Second), mine.Settings()))
+	none := settings(nothing)
+	eventually(t, 20*time.Second, func() error {
+		if none.Trouble() == "" || none.From() != fleet.FromConfiguration {
+			return errors.New("nobody reads the settings: " + none.Trouble())
+		}
+		return nil
+	})
+
+	gone := func(client *consul.Client) *consul.Members {
+		registrar := newRegistrar(node, newHealth(t).services("mx9", "192.0.2.9")[0])
+		members := consul.NewMembers(consul.MembersOptions{Client: client, Service: nodeService, Prefix: consul.DefaultPrefix})
+		stop := run(t, registrar.Run)
+		run(t, members.Run)
+		eventually(t, 20*time.Second, oneMember(members, func(m fleet.Member) bool { return m.Healthy }))
+		stop()
+		must(t, registrar.Deregister(within(t, 10*time.Second)))
+		eventually(t, 20*time.Second, oneMember(members, func(m fleet.Member) bool { return !m.Healthy }))
+		return members
+	}
+	refused("a node forgets another", gone(node).Forget(within(t, 20*time.Second), "mx9", "mx1"))
+	must(t, gone(aggregator).Forget(within(t, 20*time.Second), "mx9", "anna"))
+
+	keys := consul.NewKeys(consul.KeysOptions{Client: node, Node: "mx1"})
+	must(t, keys.Publish(within(t, 20*time.Second), nil))
+	refused("a node speaks for another", consul.NewKeys(consul.KeysOptions{Client: node, Node: "mx2"}).Publish(within(t, 20*time.Second), nil))
+	_, err := keys.Claims(within(t, 20*time.Second))
+	must(t, err)
+	took, err := keys.TakeTurn(within(t, 20*time.Second))
+	must(t, err)
+	if !took {
+		t.Error("the node can't take its turn to rotate")
+	}
+	keys.LeaveTurn()
 }
 
 // ready waits for a leaf's first certificate.

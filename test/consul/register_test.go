@@ -153,7 +153,7 @@ func TestMembers(t *testing.T) {
 	stop := run(t, registrar.Run)
 
 	eventually(t, 20*time.Second, oneMember(members, func(m fleet.Member) bool { return m.Healthy }))
-	want := fleet.Member{Name: "mx1", API: "https://192.0.2.1:8525", Healthy: true, Meta: health.services("mx1", "192.0.2.1")[0].Meta}
+	want := fleet.Member{Name: "mx1", API: "https://192.0.2.1:8525", Healthy: true, Fit: true, Meta: health.services("mx1", "192.0.2.1")[0].Meta}
 	if diff := cmp.Diff([]fleet.Member{want}, members.Members()); diff != "" {
 		t.Error(diff)
 	}

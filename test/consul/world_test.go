@@ -114,7 +114,8 @@ func (h *health) services(node, address string) []consul.Service {
 		{ID: nodeService + "-" + node, Name: nodeService, Address: address, Port: 8525, Check: h.URL + "/healthz",
 			Meta: map[string]string{consul.MetaNode: node, consul.MetaVersion: "1.0.0", consul.MetaRole: "node",
 				consul.MetaMail: address + ":25", consul.MetaSelectors: "example.com/" + node}},
-		{ID: mailService + "-" + node, Name: mailService, Address: address, Port: 25, Check: h.URL + "/healthz/mail"},
+		{ID: mailService + "-" + node, Name: mailService, Address: address, Port: 25, Check: h.URL + "/healthz/mail",
+			Meta: map[string]string{consul.MetaNode: node}},
 	}
 }
 
