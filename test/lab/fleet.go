@@ -18,7 +18,9 @@ type FleetOptions struct {
 	Consul  bool              // members and certificates from a real Consul server
 	Listen  string            // HOST:PORT of the page; a free port when empty or taken
 
-	MilterDefault string // see PostfixOptions
+	MilterDefault string                   // see PostfixOptions
+	DKIM          string                   // see NodeOptions
+	NodeExtra     func(node string) string // further YAML sections of a node; nil: none
 
 	// Relay has the nodes relay through each other: settings of the section relay, such as "mode: balance". Mail for Names goes
 	// that way, mail for Routes doesn't.
@@ -113,7 +115,11 @@ func (f *Fleet) startNode(ctx context.Context, l *Lab, opts FleetOptions, number
 	if err != nil {
 		return nil, err
 	}
-	return l.StartNode(ctx, opts.Binary, NodeOptions{Name: name, Postfix: postfix, API: api, Keys: keys, TLS: id, Consul: f.Agent, Extra: extra})
+	if opts.NodeExtra != nil {
+		extra += opts.NodeExtra(name)
+	}
+	return l.StartNode(ctx, opts.Binary, NodeOptions{Name: name, Postfix: postfix, API: api, Keys: keys, TLS: id, Consul: f.Agent, Extra: extra,
+		DKIM: opts.DKIM})
 }
 
 func (f *Fleet) startAggregator(ctx context.Context, l *Lab, opts FleetOptions) (err error) {

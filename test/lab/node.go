@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type NodeOptions struct {
 	TLS     Identity // empty when the certificates come from Consul
 	Consul  *Consul  // agent to register with; nil for none
 	Extra   string   // further YAML, whole top-level sections or keys of the section milter
+	DKIM    string   // further keys of the section dkim; "require_dns: never" when empty, since the lab's domains are in no DNS
 	// SignNetworks are the networks whose mail is signed; 127.0.0.0/9 when empty.
 	SignNetworks []string
 	ConsulKeys   string // further keys of the section consul, each preceded by a comma
@@ -75,7 +77,7 @@ func (n *Node) config(opts NodeOptions) []byte {
 milter:
   listen: [{address: "unix:%s"}]
   sign_networks: [%s]
-dkim: {keys_dir: %s, domains: ["*"], require_dns: never}
+dkim: {keys_dir: %s, domains: ["*"], %s}
 postfix:
   config_dir: %s
   queue_dir: %s
@@ -84,7 +86,7 @@ postfix:
 repository: {dir: %s}
 status: {listen: %q}
 log: {level: info, format: console}
-`, n.Name, n.Postfix.Addr, strings.Split(n.Postfix.Addr, ":")[0], n.socket, strings.Join(networks, ", "), opts.Keys, n.Postfix.Conf,
+`, n.Name, n.Postfix.Addr, strings.Split(n.Postfix.Addr, ":")[0], n.socket, strings.Join(networks, ", "), opts.Keys, cmp.Or(opts.DKIM, "require_dns: never"), n.Postfix.Conf,
 		filepath.Join(n.Postfix.Dir, "queue"), n.Postfix.Addr, n.Postfix.Log, n.Dir, n.Status)
 	out = append(out, apiConfig(n.API, opts.TLS)...)
 	return append(append(out, consulConfig(opts.Consul, opts.ConsulKeys)...), opts.Extra...)
