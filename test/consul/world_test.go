@@ -99,7 +99,7 @@ func newHealth(t *testing.T) *health {
 	for path, fit := range map[string]*atomic.Bool{"/healthz": &h.api, "/healthz/mail": &h.mail} {
 		routes.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			if !fit.Load() {
-				http.Error(w, "Postfix gives no banner", http.StatusServiceUnavailable)
+				http.Error(w, "drain FAILED: drains since noon", http.StatusServiceUnavailable)
 			}
 		})
 	}
