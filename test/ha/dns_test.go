@@ -18,8 +18,8 @@ func (s *site) startDNS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config := fmt.Sprintf("no-resolv\nno-hosts\nbind-interfaces\nlisten-address=%s\nbogus-priv\nuser=root\nlog-facility=-\npid-file=\n%s",
-		frontIP, snippet)
+	config := fmt.Sprintf("no-resolv\nno-hosts\nbind-interfaces\nlisten-address=%[1]s\nbogus-priv\nuser=root\nlog-facility=-\npid-file=\n"+
+		"mx-host=%[2]s,mx.%[2]s\nhost-record=mx.%[2]s,%[3]s\n%[4]s", frontIP, recipientDomain, sinkIP, snippet)
 	path, err := s.WriteFile("dnsmasq/dnsmasq.conf", []byte(config), 0o644)
 	if err != nil {
 		return err

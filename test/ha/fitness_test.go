@@ -31,7 +31,7 @@ var queueTooLong = fault{"queue over its limit",
 // isn't done here.
 func TestFitness(t *testing.T) {
 	ctx := within(t, 5*time.Minute)
-	s := startSite(t, ctx, siteOptions{nodeExtra: fmt.Sprintf("relay: {max_queue: %d}\n", limit)})
+	s := startSite(t, ctx, siteOptions{relay: fmt.Sprintf("max_queue: %d\n", limit)})
 	b, err := s.startHAProxy(ctx, shared)
 	must(t, err)
 	until(t, ctx, b.balances(s.nodes...))

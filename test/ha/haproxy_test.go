@@ -138,7 +138,7 @@ func TestHAProxyTemplates(t *testing.T) {
 // the weights in Consul.
 func TestHAProxy(t *testing.T) {
 	ctx := within(t, 4*time.Minute)
-	s := startSite(t, ctx, siteOptions{nodeConsul: func(number int) string {
+	s := startSite(t, ctx, siteOptions{consul: func(number int) string {
 		if number == 1 {
 			return ", weight: 2, mail_tags: [primary]"
 		}

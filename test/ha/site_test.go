@@ -3,6 +3,7 @@ package ha
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -100,8 +101,8 @@ type node struct {
 
 // siteOptions say how a site differs from the usual.
 type siteOptions struct {
-	nodeConsul func(number int) string // further keys of the section consul, each preceded by a comma
-	nodeExtra  string                  // further sections of milter.yaml
+	consul func(number int) string // further keys of the section consul of milter.yaml, each preceded by a comma
+	relay  string                  // keys of its section relay
 }
 
 func startSite(t *testing.T, ctx context.Context, opts siteOptions) *site {
@@ -192,25 +193,29 @@ func (s *site) startNode(ctx context.Context, n *node, number int, opts siteOpti
 	if err != nil {
 		return err
 	}
+	relay := s.HostRelay(n.host, n.name)
+	main := relay.Main()
+	maps.Copy(main, map[string]string{
+		"inet_interfaces": "all",
+		"mynetworks":      "127.0.0.0/8, " + prefix,
+		// The site has its own DNS, without a reverse zone.
+		"smtp_dns_support_level": "enabled",
+		"smtp_host_lookup":       "dns",
+		"smtpd_peername_lookup":  "no",
+		"smtp_connect_timeout":   "5s",
+	})
 	n.postfix, err = s.StartPostfix(ctx, lab.PostfixOptions{Name: n.name, Host: n.host, Capture: true,
-		Milter: "unix:" + s.MilterSocket(n.name), Services: []string{proxy},
-		Routes: map[string]string{recipientDomain: sinkIP + ":25", closedDomain: sinkIP + ":26"},
-		Main: map[string]string{
-			"inet_interfaces": "all",
-			"mynetworks":      "127.0.0.0/8, " + prefix,
-			// The site has no reverse zone.
-			"smtpd_peername_lookup": "no",
-			"smtp_connect_timeout":  "5s",
-		}})
+		Milter: "unix:" + s.MilterSocket(n.name), Services: append(relay.Services(true), proxy), Main: main,
+		Routes: map[string]string{closedDomain: sinkIP + ":26"}})
 	if err != nil {
 		return err
 	}
 	keys := fmt.Sprintf(", proxy_port: %d", proxyPort)
-	if opts.nodeConsul != nil {
-		keys += opts.nodeConsul(number)
+	if opts.consul != nil {
+		keys += opts.consul(number)
 	}
 	n.daemon, err = s.StartNode(ctx, binary, lab.NodeOptions{Name: n.name, Host: n.host, Postfix: n.postfix, Keys: n.keys,
-		Consul: n.consul, SignNetworks: []string{signed}, ConsulKeys: keys, Extra: opts.nodeExtra})
+		Consul: n.consul, SignNetworks: []string{signed}, ConsulKeys: keys, Extra: relay.Config(opts.relay)})
 	return err
 }
 

@@ -24,15 +24,16 @@ type Consul struct {
 	lab  *Lab
 	host *Host
 	name string
+	id   string // of its node
 	args []string
 	serf string
 }
 
 // ConsulOptions describe an agent.
 type ConsulOptions struct {
-	Name   string
-	Host   *Host   // it runs there, at Consul's own ports; nil: on the machine, at ports that are free
-	Join   *Consul // the server to be a client of; nil makes a server
+	Name string
+	Host *Host   // it runs there, at Consul's own ports; nil: on the machine, at ports that are free
+	Join *Consul // the server to be a client of; nil makes a server
 	// Servers are the addresses of several servers instead, each on a host of its own; the agent is one of them when its
 	// host is.
 	Servers []string
@@ -71,11 +72,11 @@ func (l *Lab) StartConsul(ctx context.Context, opts ConsulOptions) (*Consul, err
 	}
 	address := func(port string) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[port])) }
 	c := &Consul{HTTP: address("http"), DNS: address("dns"), serf: net.JoinHostPort(bind, strconv.Itoa(ports["serf_lan"])),
-		Dir: filepath.Join(dir, "data"), lab: l, host: opts.Host, name: "consul-" + opts.Name}
+		Dir: filepath.Join(dir, "data"), lab: l, host: opts.Host, name: "consul-" + opts.Name, id: uuid()}
 	config := map[string]any{
 		// An agent that forgot its id and comes back under its name before the servers noticed is refused by them
 		// ("Node name … is reserved") for good.
-		"node_id":   uuid(),
+		"node_id":   c.id,
 		"node_name": opts.Name, "data_dir": c.Dir, "bind_addr": bind, "client_addr": "127.0.0.1", "ports": ports,
 		"disable_update_check": true, "leave_on_terminate": false, "skip_leave_on_interrupt": true,
 		"performance": map[string]any{"raft_multiplier": 1}, "log_level": "info",
@@ -163,9 +164,25 @@ func uuid() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
+// Leader is HOST:PORT of the server that leads the others; empty while they have none.
+func (c *Consul) Leader(ctx context.Context) (leader string, err error) {
+	err = getJSON(ctx, c.host.HTTP(), "http://"+c.HTTP+"/v1/status/leader", &leader)
+	return leader, err
+}
+
+// Lead asks the servers to let this one lead them.
+func (c *Consul) Lead(ctx context.Context) error {
+	binary, err := ConsulBinary()
+	if err != nil {
+		return err
+	}
+	_, err = c.host.Run(ctx, binary, "operator", "raft", "transfer-leader", "-http-addr="+c.HTTP, "-id="+c.id)
+	return err
+}
+
 func (c *Consul) hasLeader(ctx context.Context) error {
-	var leader string
-	if err := getJSON(ctx, c.host.HTTP(), "http://"+c.HTTP+"/v1/status/leader", &leader); err != nil {
+	leader, err := c.Leader(ctx)
+	if err != nil {
 		return err
 	}
 	if leader == "" {

@@ -1,0 +1,284 @@
+package ha
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/postfleet/postfleet/internal/fleet"
+	"github.com/postfleet/postfleet/test/lab"
+)
+
+// ledger holds what was handed over against what arrived and what the page says.
+type ledger struct {
+	*site
+	mails   []*sent
+	phases  phases
+	arrived map[string][]*arrival
+}
+
+// settle waits until every accepted mail is at the sink; what deferred mail there is on a node that was away comes late.
+func (l *ledger) settle(t *testing.T, ctx context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	err := lab.Until(ctx, func(ctx context.Context) error {
+		l.arrived = l.sink.taken()
+		missing := 0
+		for _, mail := range l.mails {
+			if mail.last().cause == accepted && len(l.arrived[mail.id]) == 0 {
+				missing++
+			}
+		}
+		if missing > 0 {
+			return fmt.Errorf("%d accepted mails have not arrived", missing)
+		}
+		for _, n := range l.nodes {
+			queue, err := n.postfix.Queue(ctx)
+			if err != nil || len(queue) > 0 {
+				return fmt.Errorf("%d mails are in the queue of %s (%w)", len(queue), n.name, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	l.arrived = l.sink.taken()
+}
+
+// senders holds that every mail was accepted in the end, that nothing was refused for good, and that there was no reason to
+// retry but a fault; and none at all while a node drained.
+func (l *ledger) senders(t *testing.T) {
+	t.Helper()
+	type key struct {
+		phase, path string
+	}
+	counts := map[key]map[cause]int{}
+	all := map[cause]int{}
+	tries := map[int]int{}
+	for _, mail := range l.mails {
+		if mail.last().cause != accepted {
+			t.Errorf("%s was not accepted: %+v", mail.id, mail.attempts)
+		}
+		tries[len(mail.attempts)]++
+		for _, a := range mail.attempts {
+			phase := l.phases.at(a.begin)
+			at := key{phase.name, mail.path}
+			if counts[at] == nil {
+				counts[at] = map[cause]int{}
+			}
+			counts[at][a.cause]++
+			all[a.cause]++
+			if a.cause != accepted && (phase.quiet || phase.name == "drained") {
+				t.Errorf("%s: %s at %s: %s: %s", phase.name, mail.path, a.server, a.cause, a.detail)
+			}
+		}
+	}
+	if all[rejected] > 0 {
+		t.Errorf("%d mails were refused for good", all[rejected])
+	}
+	causes := []cause{accepted, refused, unreached, hungUp, ambiguous, deferredBy, noAddress}
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "when\tthrough")
+	for _, c := range causes {
+		fmt.Fprintf(w, "\t%s", c)
+	}
+	fmt.Fprintln(w)
+	for _, phase := range l.phases {
+		for _, path := range []string{"DNS", "HAProxy"} {
+			fmt.Fprintf(w, "%s\t%s", phase.name, path)
+			for _, c := range causes {
+				fmt.Fprintf(w, "\t%d", counts[key{phase.name, path}][c])
+			}
+			fmt.Fprintln(w)
+		}
+	}
+	w.Flush()
+	t.Logf("attempts of the senders:\n%s", &out)
+	t.Logf("mails by attempts: %v", tries)
+}
+
+// copies holds that every mail arrived, and that a second copy has a reason that SMTP allows.
+func (l *ledger) copies(t *testing.T) {
+	t.Helper()
+	logs := map[string][]byte{}
+	for _, n := range l.nodes {
+		var err error
+		if logs[n.name], err = n.postfix.LogContent(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once, reasons := 0, map[string]int{}
+	known := map[string]bool{}
+	for _, mail := range l.mails {
+		known[mail.id] = true
+		copies := l.arrived[mail.id]
+		switch {
+		case len(copies) == 0:
+			t.Errorf("lost: %s, accepted as %+v", mail.id, mail.last())
+		case len(copies) == 1:
+			once++
+		default:
+			for i := range copies[1:] {
+				reason, evidence := explain(mail, copies, i+1, logs)
+				if reason == "" {
+					t.Errorf("%s arrived %d times for no reason: %s\n%+v", mail.id, len(copies), describe(copies), mail.attempts)
+					continue
+				}
+				reasons[reason]++
+				t.Logf("a second copy of %s: %s: %s", mail.id, reason, evidence)
+			}
+		}
+	}
+	for id := range l.arrived {
+		if !known[id] {
+			t.Errorf("%s arrived, and nobody sent it", id)
+		}
+	}
+	t.Logf("%d mails, %d arrived once, others: %v", len(l.mails), once, reasons)
+}
+
+// explain says why a mail arrived once more, with the evidence; an empty reason is none. RFC 5321 section 4.5.4.2 wants a
+// client that doesn't know the fate of a message to send it again (see RFC 1047).
+func explain(mail *sent, copies []*arrival, which int, logs map[string][]byte) (reason, evidence string) {
+	this := copies[which]
+	for _, earlier := range copies[:which] {
+		switch {
+		case slices.Equal(earlier.way, this.way):
+			if !earlier.heard {
+				return "the remote server's reply got lost", "the connection ended after the reply, and nothing came on it any more"
+			}
+		case earlier.way[0] == this.way[0]:
+			// The origin handed it over again.
+			for line := range bytes.Lines(logs[this.way[0].node]) {
+				if bytes.Contains(line, []byte(" "+this.way[0].queueID+": ")) && bytes.Contains(line, []byte("message may be sent more than once")) {
+					return "the reply of the next node got lost", strings.TrimSpace(string(line))
+				}
+			}
+		}
+	}
+	if !slices.ContainsFunc(copies[:which], func(c *arrival) bool { return c.way[0] == this.way[0] }) {
+		for _, a := range mail.attempts {
+			host, _, _ := net.SplitHostPort(a.server)
+			if a.cause == ambiguous && (mail.path == "HAProxy" || slices.ContainsFunc(copies, func(c *arrival) bool { return nodeIP(c.way[0].node) == host })) {
+				return "the fleet's reply to the sender got lost", a.server + ": " + a.detail
+			}
+		}
+	}
+	return "", ""
+}
+
+// nodeIP is the address of a node's host.
+func nodeIP(name string) string { return "10.99.0.1" + strings.TrimPrefix(name, "n") }
+
+func describe(copies []*arrival) string {
+	var out []string
+	for _, c := range copies {
+		out = append(out, fmt.Sprintf("%s by %v, heard %t", c.at.Format("15:04:05.000"), c.way, c.heard))
+	}
+	return strings.Join(out, "; ")
+}
+
+// signatures holds that every copy has good signatures, of the node where it entered or of the one that sent it out.
+func (l *ledger) signatures(t *testing.T) {
+	t.Helper()
+	counts := map[string]int{}
+	for id, copies := range l.arrived {
+		for _, c := range copies {
+			signers, err := l.signers(c.content)
+			origin, carrier := c.way[0].node, c.way[len(c.way)-1].node
+			switch {
+			case err != nil:
+				t.Errorf("%s by %v: %v", id, c.way, err)
+			case len(c.way) > 2:
+				t.Errorf("%s went through more than two nodes: %v", id, c.way)
+			case !slices.Equal(signers, []string{origin}) && !slices.Equal(signers, []string{carrier}):
+				t.Errorf("%s by %v is signed by %v", id, c.way, signers)
+			case len(c.way) == 1:
+				counts["sent out where it entered, signed there"]++
+			case signers[0] == carrier:
+				counts["carried by another node, signed by that one"]++
+			default:
+				counts["carried by another node, signed where it entered"]++
+			}
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		t.Logf("%5d %s", counts[what], what)
+	}
+	if len(counts) != 3 {
+		t.Error("one of the three ways was not taken")
+	}
+}
+
+// page waits until the page tells of every mail the way that it took, and no other.
+func (l *ledger) page(t *testing.T, ctx context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	want := map[string][]string{}
+	for id, copies := range l.arrived {
+		for _, c := range copies {
+			want[id] = append(want[id], fmt.Sprint(c.way))
+		}
+		slices.Sort(want[id])
+		want[id] = slices.Compact(want[id])
+	}
+	rows := 0
+	err := lab.Until(ctx, func(ctx context.Context) error {
+		messages, err := l.messages(ctx, url.Values{})
+		if err != nil {
+			return err
+		}
+		rows = len(messages)
+		got := map[string][]string{}
+		for i := range messages {
+			if way := shownWay(&messages[i]); way != "" {
+				got[messages[i].MessageID] = append(got[messages[i].MessageID], way)
+			}
+		}
+		var wrong []string
+		for id, ways := range want {
+			slices.Sort(got[id])
+			if !slices.Equal(ways, got[id]) {
+				wrong = append(wrong, fmt.Sprintf("%s went %v, and the page says %v", id, ways, got[id]))
+			}
+		}
+		if len(wrong) > 0 {
+			return fmt.Errorf("%d of %d mails: %s", len(wrong), len(want), strings.Join(wrong[:min(len(wrong), 5)], "\n"))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	t.Logf("the page tells the true way of %d mails, in %d rows", len(want), rows)
+}
+
+// shownWay is the way of a delivered mail as the page shows it; empty for a mail that it knows not to be delivered, such as
+// one that a sender was told to bring again.
+func shownWay(m *fleet.Message) string {
+	if m.Fate() == fleet.FateRejected || m.Fate() == fleet.FateAborted {
+		return ""
+	}
+	way := []step{{m.Node, m.QueueID}}
+	for _, r := range m.Recipients {
+		if r.Status != fleet.StatusDelivered {
+			return fmt.Sprintf("%v: %s", way, r.Status)
+		}
+		if r.Carried != nil {
+			way = append(way, step{r.Carried.Node, r.Carried.QueueID})
+		}
+	}
+	return fmt.Sprint(way)
+}

@@ -1,0 +1,146 @@
+package ha
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/postfleet/postfleet/test/lab"
+)
+
+// every is how often each sender of the steady load has a new mail.
+const every = 250 * time.Millisecond
+
+// load is mail that comes all the time, by all senders.
+type load struct {
+	senders []*sender
+	stop    context.CancelFunc // no new mail; what is there is still delivered
+	running sync.WaitGroup
+}
+
+func startLoad(ctx context.Context, senders ...*sender) *load {
+	l := &load{senders: senders}
+	var coming context.Context
+	coming, l.stop = context.WithCancel(ctx)
+	for _, sender := range senders {
+		l.running.Go(func() {
+			tick := time.NewTicker(every)
+			defer tick.Stop()
+			for number := 1; ; number++ {
+				select {
+				case <-coming.Done():
+					return
+				case <-tick.C:
+					l.running.Go(func() { sender.deliver(ctx, mailFor(fmt.Sprintf("%s %d", sender.path, number))) })
+				}
+			}
+		})
+	}
+	return l
+}
+
+// goesOn waits until every sender got rid of so many further mails.
+func (l *load) goesOn(t *testing.T, ctx context.Context, mails int) {
+	t.Helper()
+	goal := make([]int, len(l.senders))
+	for i, sender := range l.senders {
+		goal[i] = len(sender.sentMails()) + mails
+	}
+	until(t, ctx, func(context.Context) error {
+		for i, sender := range l.senders {
+			if done := len(sender.sentMails()); done < goal[i] {
+				return fmt.Errorf("%s: %d mails, want %d", sender.path, done, goal[i])
+			}
+		}
+		return nil
+	})
+}
+
+// end lets the last mails go out.
+func (l *load) end() (all []*sent) {
+	l.stop()
+	l.running.Wait()
+	for _, sender := range l.senders {
+		all = append(all, sender.sentMails()...)
+	}
+	return all
+}
+
+// phase is a time of the run; a quiet one has no fault.
+type phase struct {
+	name     string
+	from, to time.Time
+	quiet    bool
+}
+
+// phases follow each other without a gap.
+type phases []phase
+
+func (p *phases) begin(name string, quiet bool) {
+	now := time.Now()
+	if len(*p) > 0 {
+		(*p)[len(*p)-1].to = now
+	}
+	*p = append(*p, phase{name: name, from: now, to: now.Add(time.Hour), quiet: quiet})
+}
+
+// at is the phase in which an attempt began.
+func (p phases) at(t time.Time) *phase {
+	for i := range p {
+		if !t.Before(p[i].from) && t.Before(p[i].to) {
+			return &p[i]
+		}
+	}
+	return &p[0]
+}
+
+// drainNode is what the administrator of a node types.
+func (s *site) drainNode(ctx context.Context, n *node, args ...string) error {
+	_, err := n.host.Run(ctx, binary, append(args, "--config", n.daemon.Config)...)
+	return err
+}
+
+// drained is a fault that is none: the node leaves in good order.
+func (s *site) drained() fault {
+	return fault{"drained",
+		func(ctx context.Context, n *node) error { return s.drainNode(ctx, n, "drain", "--reason", "test") },
+		func(ctx context.Context, n *node) error {
+			// Only a node that says that it is safe to reboot is brought back.
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			if err := s.drainNode(ctx, n, "drain", "--wait"); err != nil {
+				return err
+			}
+			if queue, err := n.postfix.Queue(ctx); err != nil || len(queue) > 0 {
+				return fmt.Errorf("the node says that it is safe to reboot, with %d mails in its queue (%w)", len(queue), err)
+			}
+			return s.drainNode(ctx, n, "undrain")
+		}}
+}
+
+// noWayOut is a node that reaches the fleet, and not the remote server.
+var noWayOut = fault{"no way to the remote server",
+	func(ctx context.Context, n *node) error {
+		_, err := n.host.Run(ctx, "ip", "route", "add", "unreachable", sinkIP+"/32")
+		return err
+	},
+	func(ctx context.Context, n *node) error {
+		_, err := n.host.Run(ctx, "ip", "route", "del", "unreachable", sinkIP+"/32")
+		return err
+	}}
+
+// lead has a node's Consul server lead the others, so that a fault of the node is as hard as it gets.
+func lead(ctx context.Context, n *node) error {
+	return lab.Until(ctx, func(ctx context.Context) error {
+		leader, err := n.consul.Leader(ctx)
+		if err != nil || leader == n.host.IP+":8300" {
+			return err
+		}
+		if err := n.consul.Lead(ctx); err != nil {
+			return err
+		}
+		return fmt.Errorf("Consul's leader was %s, want %s", leader, n.name)
+	})
+}
