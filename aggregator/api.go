@@ -40,6 +40,7 @@ func (s *Server) apiRoutes() []route {
 		get("api_messages", apiPrefix+"/messages", api, accounts.Viewer, ActionMessages, s.apiMessages),
 		get("api_message", apiPrefix+"/messages/{node}/{id}", api, accounts.Viewer, ActionMessage, s.apiMessage),
 		get("api_transcripts", apiPrefix+"/messages/{node}/{id}/transcripts", api, accounts.Viewer, ActionTranscript, s.apiTranscripts),
+		get("api_trace", apiPrefix+"/trace", api, accounts.Viewer, ActionMessages, s.apiTrace),
 		get("api_stats", apiPrefix+"/stats", api, accounts.Viewer, "", s.apiStats),
 		get("api_nodes", apiPrefix+"/nodes", api, accounts.Viewer, "", s.apiNodes),
 		get("api_events", apiPrefix+"/events", stream, accounts.Viewer, ActionLive, s.apiEvents),

@@ -21,10 +21,10 @@ type Branch struct {
 	Recipients []string     `json:"recipients"` // the first few
 	Count      int          `json:"count"`      // of all of them
 	Status     fleet.Status `json:"status"`
-	Failed     []Leg       `json:"failed"`             // attempts of the origin that came to nothing, oldest first
+	Failed     []Leg        `json:"failed"`             // attempts of the origin that came to nothing, oldest first
 	Left       int          `json:"left,omitempty"`     // failed attempts of origin and carrier that are left out, in the middle
 	Handover   *Handover    `json:"handover,omitempty"` // to another node; absent: the origin delivered it, or hasn't yet
-	Last       *Leg        `json:"last,omitempty"`     // the attempt that the status is from, by whoever made it
+	Last       *Leg         `json:"last,omitempty"`     // the attempt that the status is from, by whoever made it
 }
 
 // Leg is one attempt to bring the mail a step further.
@@ -44,7 +44,7 @@ type Leg struct {
 
 // Handover is what is known of mail that another node took over.
 type Handover struct {
-	Leg    Leg            `json:"leg"`              // from the origin to the carrier
+	Leg     Leg             `json:"leg"`               // from the origin to the carrier
 	Carrier string          `json:"carrier,omitempty"` // empty: it hasn't told yet
 	ID      fleet.MessageID `json:"id,omitempty"`      // of the mail on the carrier
 	QueueID string          `json:"queue_id,omitempty"`
@@ -52,8 +52,10 @@ type Handover struct {
 	Source  HandoverSource  `json:"source"` // where the facts about the carrier's part are from
 	Problem string          `json:"problem,omitempty"`
 	AsOf    time.Time       `json:"as_of,omitzero"` // when the facts were true, where they aren't live
-	Failed  []Leg          `json:"failed"`         // the carrier's attempts that came to nothing, oldest first
-	Bounce  string          `json:"bounce,omitempty"`
+	Failed  []Leg           `json:"failed"`         // the carrier's attempts that came to nothing, oldest first
+	// Bounce is the notice that the carrier sent the sender.
+	Bounce   string          `json:"bounce,omitempty"`
+	BounceID fleet.MessageID `json:"bounce_id,omitempty"`
 }
 
 // HandoverSource says how the carrier's part of a journey is known.

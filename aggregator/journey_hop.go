@@ -64,7 +64,7 @@ func (h *Handover) follow(m *fleet.Message, r *fleet.Recipient, hops hopMessages
 	if c == nil || c.Node != h.Carrier {
 		return nil
 	}
-	h.ID, h.Bounce = c.ID, c.Bounce
+	h.ID, h.Bounce, h.BounceID = c.ID, c.Bounce, c.BounceID
 	hop, asked := hops[hopKey{c.Node, c.ID}]
 	switch {
 	case !asked:
@@ -73,7 +73,7 @@ func (h *Handover) follow(m *fleet.Message, r *fleet.Recipient, hops hopMessages
 		return h.asTold(c, words(hop.err))
 	}
 	if problem := h.otherMail(m, r, hop.message); problem != "" {
-		h.Source, h.Problem, h.ID, h.Bounce = Unconfirmed, problem, 0, ""
+		h.Source, h.Problem, h.ID, h.Bounce, h.BounceID = Unconfirmed, problem, 0, "", 0
 		return nil
 	}
 	h.Source, h.AsOf = FromCarrier, hop.message.AsOf
@@ -173,6 +173,9 @@ func timeOfDay(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
 // briefly is what decided in a failure's words: the server's own, or what is behind the last colon of Postfix's.
 func briefly(reply string) string {
 	if said := shortReply(reply); said != reply {
+		return clip(said, 120)
+	}
+	if _, said, found := strings.Cut(reply, " refused to talk to me: "); found {
 		return clip(said, 120)
 	}
 	if at := strings.LastIndex(reply, ": "); at > 0 && strings.HasPrefix(reply, "connect to ") {

@@ -30,6 +30,7 @@ func (s *Server) pageRoutes() []route {
 		get("page_message", "/messages/{node}/{id}", page, ActionMessage, s.pageMessage),
 		get("page_transcripts", "/messages/{node}/{id}/transcripts", page, ActionTranscript, s.pageTranscripts),
 		get("page_nodes", "/nodes", page, "", s.pageNodes),
+		get("page_trace", "/trace", page, ActionMessages, s.pageTrace),
 		get("page_help", "/help", page, "", s.pageHelp),
 	}
 }
@@ -77,7 +78,7 @@ func (p *pages) functions() template.FuncMap {
 		"plural": plural, "dsnNote": dsnNote, "statusMark": statusMark, "rowID": rowID, "anchor": transcriptAnchor,
 		"clockDiff": clockDiffWords, "dict": dict, "join": strings.Join, "legend": legend, "hostPort": hostPort, "shortReply": shortReply, "noSubject": noSubject, "selectors": selectorNames,
 		"drainWords": drainWords, "drainIcon": drainIcon,
-		"leg": newLegView, "messageLink": messageLink, "timeOfDay": timeOfDay,
+		"leg": newLegView, "branchMark": branchMark, "messageLink": messageLink, "timeOfDay": timeOfDay,
 		"rowData": func(r row, now time.Time) rowData { return rowData{r, now} },
 	}
 }

@@ -41,7 +41,7 @@ func newArrow(m *fleet.Message) arrow {
 	for i := range m.Recipients {
 		r := &m.Recipients[i]
 		if carrier := r.Carrier(); carrier != "" && carrier != fleet.AnyCarrier && !slices.Contains(carriers, carrier) {
-			carriers = append(carriers, carrier)
+			carriers = append(carriers, carrier) // at the most as many as there are nodes
 		}
 		waits = waits || r.Carrier() != "" && r.Status == fleet.StatusRelayed
 		failed = failed || failedToNextHop(r)

@@ -2,8 +2,10 @@ package aggregator
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/postfleet/postfleet/aggregator/advice"
@@ -22,10 +24,32 @@ type originView struct {
 func (s *Server) fillJourney(r *http.Request, view *messagePage, talks []fleet.Transcript) {
 	view.Journey = newJourney(view.Message, s.hopsOf(r.Context(), view.Message), talks)
 	view.Origin = s.originOf(r, view.Message)
+	unsure := view.Journey.unconfirmed()
 	for i := range view.Shown {
 		one := &view.Shown[i]
 		one.Advice = s.adviceFor(one.Recipient)
+		if c := one.Carried; c != nil && slices.Contains(unsure, c.Node+" "+c.QueueID) {
+			one.Out.Link = ""
+		}
 	}
+}
+
+// unconfirmed are the carriers, each with its queue id, whose message is of another mail: nothing leads there.
+func (j *Journey) unconfirmed() (all []string) {
+	for i := range j.Branches {
+		if h := j.Branches[i].Handover; h != nil && h.Source == Unconfirmed {
+			all = append(all, h.Carrier+" "+h.QueueID)
+		}
+	}
+	return all
+}
+
+// branchMark is how a branch ended.
+func branchMark(b *Branch) mark {
+	if b.Handover != nil && b.Handover.Source == Unconfirmed {
+		return mark{"unknown", "quiet", "Can't be confirmed", "What the carrier says is about another mail"}
+	}
+	return statusMark(b.Status)
 }
 
 // adviceFor tells what to do about a recipient that didn't get the mail, or nil.
@@ -62,24 +86,33 @@ func (s *Server) originOf(r *http.Request, m *fleet.Message) *originView {
 		values.Set("message_id", hop.MessageID)
 	}
 	view.Link = messagesLink(values)
-	q := fleet.Query{Node: view.Node, QueueID: view.QueueID, MessageID: hop.MessageID, Limit: 5}
-	list, err := s.fleet.Messages(r.Context(), q, "")
+	var origin *fleet.Message
+	if origin, view.Problem = s.originMessage(r.Context(), hop); origin != nil {
+		view.Link = messageLink(view.Node, origin.ID)
+	}
+	return view
+}
+
+// originMessage is the message of the node where a hop's mail entered the fleet, if that says that it handed it over; else
+// why there is none, in words. Both are empty for a message that is no hop.
+func (s *Server) originMessage(ctx context.Context, hop *fleet.Message) (*fleet.Message, string) {
+	if !hop.IsHop() || hop.Hop == nil || hop.Hop.Origin == "" {
+		return nil, ""
+	}
+	q := fleet.Query{Node: hop.Hop.Origin, QueueID: hop.Hop.QueueID, MessageID: hop.MessageID, Limit: 5}
+	list, err := s.fleet.Messages(ctx, q, "")
 	if err != nil {
-		view.Problem = publicMessage(err)
-		return view
+		return nil, publicMessage(err)
 	}
 	for _, failed := range list.Failed() {
-		view.Problem = failed.Node + " does not answer: " + failed.Error
-		return view
+		return nil, failed.Node + " does not answer: " + failed.Error
 	}
 	for i := range list.Messages {
 		if handedOverTo(&list.Messages[i], hop) {
-			view.Link = messageLink(view.Node, list.Messages[i].ID)
-			return view
+			return &list.Messages[i], ""
 		}
 	}
-	view.Problem = "no message on " + view.Node + " says that it handed this mail over"
-	return view
+	return nil, "no message on " + q.Node + " says that it handed this mail over"
 }
 
 // noticed is the hop that a notice of this node is about, or nil.

@@ -36,15 +36,15 @@ type listPage struct {
 // row is one message in the list.
 type row struct {
 	*fleet.Message
-	Link    string
-	To      string // first recipient
-	More    int    // recipients besides it
-	Fate    mark
-	In      mark
-	Out     arrow
-	Hops    string // address of the list of its hops; empty: it has none
-	Relay   string // last host that an attempt went to, on this node or on the carrier
-	Reply   string // why it isn't delivered, where it isn't
+	Link  string
+	To    string // first recipient
+	More  int    // recipients besides it
+	Fate  mark
+	In    mark
+	Out   arrow
+	Hops  string // address of the list of its hops; empty: it has none
+	Relay string // last host that an attempt went to, on this node or on the carrier
+	Reply string // why it isn't delivered, where it isn't
 }
 
 func newRow(m *fleet.Message) row {

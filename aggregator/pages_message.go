@@ -52,6 +52,16 @@ type recipientRow struct {
 	Advice   *advice.Advice
 	Attempts []attemptRow // newest first
 	Last     *attemptRow
+	End      *endView
+}
+
+// endView is the last attempt for a recipient, by whichever node made it.
+type endView struct {
+	Host, Addr string // server that it went to; Addr with its port where that is known
+	Other      string // where it went instead: local, virtual, …
+	Delay      float64
+	Delays     []delayPart // empty for another node's
+	Time       time.Time
 }
 
 type attemptRow struct {
@@ -173,8 +183,20 @@ func newRecipientRow(m *fleet.Message, r *fleet.Recipient) recipientRow {
 	}
 	if len(one.Attempts) > 0 {
 		one.Last = &one.Attempts[0]
+		one.End = newEndView(r, one.Last)
 	}
 	return one
+}
+
+func newEndView(r *fleet.Recipient, last *attemptRow) *endView {
+	if c := r.Carried; c != nil && c.Attempts > 0 && c.Node == r.Carrier() {
+		return &endView{Host: c.RelayHost, Addr: c.RelayAddr, Other: c.Relay, Delay: last.Delay + c.Delay, Time: c.Time}
+	}
+	end := &endView{Host: last.RelayHost, Other: last.Relay, Delay: last.Delay, Delays: last.Delays, Time: last.Time}
+	if last.RelayAddr != "" {
+		end.Addr = hostPort(last.RelayAddr, last.RelayPort)
+	}
+	return end
 }
 
 func newAttemptRow(a *fleet.Attempt) attemptRow {

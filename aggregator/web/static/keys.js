@@ -35,7 +35,7 @@
     n: () => press('[data-next]'),
     u: () => press('[data-back]'),
   };
-  const pages = { o: '/', m: '/messages', n: '/nodes', r: '/relay' };
+  const pages = { o: '/', m: '/messages', n: '/nodes', r: '/relay', t: '/trace' };
 
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;

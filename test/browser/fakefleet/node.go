@@ -165,7 +165,7 @@ func count(messages []fleet.Message, q fleet.StatsQuery) *fleet.Stats {
 	domains, reasons := map[string]*fleet.Destination{}, map[string]*fleet.Refusal{}
 	for i := range messages {
 		m := &messages[i]
-		if m.FirstSeen.Before(q.Since) || !m.FirstSeen.Before(q.Until) {
+		if m.IsHop() || m.FirstSeen.Before(q.Since) || !m.FirstSeen.Before(q.Until) {
 			continue
 		}
 		at := &s.Steps[min(q.Steps-1, int(m.FirstSeen.Sub(q.Since)/step))]
@@ -204,8 +204,8 @@ func countRecipient(s *fleet.Stats, r *fleet.Recipient, domains map[string]*flee
 	case r.Status.Failed():
 		d.Bounced++
 	}
-	if n := len(r.Attempts); n > 0 && r.Status == fleet.StatusDelivered {
-		s.Delay.Observe(r.Attempts[n-1].Delay, 1)
+	if delay, delivered := r.Delay(); delivered {
+		s.Delay.Observe(delay, 1)
 	}
 	switch r.SentTLS() {
 	case fleet.TLSYes:

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -52,7 +53,7 @@ func run(a *album) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(temp) }() // a temporary directory
-	site, err := fakefleet.Start(fakefleet.Options{Dir: temp, Messages: 4000, Down: "mx4", Log: zap.NewNop()})
+	site, err := fakefleet.Start(fakefleet.Options{Dir: temp, Messages: 4000, Relay: true, Down: "mx4", Log: zap.NewNop()})
 	if err != nil {
 		return err
 	}
@@ -98,6 +99,10 @@ func shots(site *fakefleet.Site) []shot {
 	delivered := func(m *fleet.Message) bool {
 		return m.Fate() == fleet.FateDelivered && len(m.Recipients) == 1 && m.Sender == "orders@shop.example"
 	}
+	carried := func(subject string) string {
+		origin := func(m *fleet.Message) bool { return m.Subject == subject && !m.IsHop() }
+		return cmp.Or(link("mx1", origin), link("mx2", origin))
+	}
 	captured := link("mx1", delivered)
 	return []shot{
 		{"messages", "/messages", ""},
@@ -115,6 +120,20 @@ func shots(site *fakefleet.Site) []shot {
 		{"rejected", link("mx1", func(m *fleet.Message) bool { return m.Fate() == fleet.FateRejected }), ""},
 		{"reconstructed", link("mx3", delivered), ""},
 		{"away", strings.Replace(captured, "mx1", "mx4", 1), ""},
+		{"balance", carried("Carried by turn"), ""},
+		{"failover", carried("Carried after a failure"), ""},
+		{"transit", carried("Still under way"), ""},
+		{"waits", carried("Waits at the carrier"), ""},
+		{"notice", carried("Bounced by the carrier"), ""},
+		{"carrieraway", carried("The carrier is away"), ""},
+		{"forged", carried("Another mail's queue id"), ""},
+		{"many", carried("Over all nodes at once"), ""},
+		{"hop", site.Find("mx2", func(m *fleet.Message) bool { return m.IsHop() && m.Subject == "Carried by turn" }), ""},
+		{"hops", "/messages?hops=yes&since=1h", ""},
+		{"carried", "/messages?since=15m", ""},
+		{"trace", "/trace?sender=@news.example&recipient=@partner.example&since=1h", ""},
+		{"traced", "/trace?recipient=gone@gmail.example&since=1h", ""},
+		{"neverseen", "/trace?sender=billing@shop.example&recipient=nobody@partner.example&since=6h", ""},
 		{"overview", "/", ""},
 		{"nodes", "/nodes", ""},
 		{"help", "/messages", "document.querySelector('[data-help]').click()"},

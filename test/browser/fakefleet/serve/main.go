@@ -35,7 +35,7 @@ func run(messages int, down string, every time.Duration) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
-	site, err := fakefleet.Start(fakefleet.Options{Dir: dir, Messages: messages, Down: down, Log: zap.NewNop()})
+	site, err := fakefleet.Start(fakefleet.Options{Dir: dir, Messages: messages, Relay: true, Down: down, Log: zap.NewNop()})
 	if err != nil {
 		return err
 	}
