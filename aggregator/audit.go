@@ -33,6 +33,8 @@ const (
 	ActionDrain        Action = "drain"
 	ActionUndrain      Action = "undrain"
 	ActionForget       Action = "forget"
+	ActionDiagnose     Action = "diagnose"
+	ActionTest         Action = "test_message"
 )
 
 // Entry is one line of the audit log: who, from where, did what, when.

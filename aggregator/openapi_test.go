@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
+	"github.com/postfleet/postfleet/aggregator/advice"
 	"github.com/postfleet/postfleet/internal/fleet"
 	"github.com/postfleet/postfleet/internal/httperr"
 )
@@ -92,7 +93,10 @@ func init() {
 		fleet.Destination{}, Entry{}, fleet.Error{}, FleetStats{}, fleet.Hop{}, Incomplete{}, fleet.Line{}, fleet.Link{}, List{}, fleet.LogState{},
 		fleet.Member{}, fleet.Message{}, MessageAnswer{}, fleet.NodeInfo{}, NodeView{}, NodesAnswer{}, fleet.Queue{}, fleet.Recipient{},
 		fleet.Recording{}, fleet.Refusal{}, fleet.Selector{}, fleet.Signature{}, fleet.Stats{}, fleet.Step{}, fleet.Traffic{},
+		TraceAnswer{}, TraceSearch{}, TracedMail{}, TracedAdvice{}, advice.Advice{}, NearMiss{}, TracedNode{}, Journey{}, Branch{}, Handover{}, Leg{},
 		fleet.Transcript{}, TranscriptsAnswer{}, fleet.Candidate{}, fleet.Drain{}, NodeOrder{}, NodeOrdered{}, fleet.Relay{}, RelayAnswer{},
+		fleet.Part{}, fleet.Finding{}, fleet.Egress{}, fleet.Diagnosis{}, fleet.GradeChange{}, fleet.DiagnosisOutline{}, fleet.Diagnoses{}, NodeDiagnosis{},
+		DiagnosisAnswer{}, DiagnosisWish{}, TestWish{}, fleet.TestMessage{}, NodeTest{}, TestsAnswer{},
 		RelayChange{}, RelayNode{}, fleet.RelayRule{}, fleet.RelayState{}, fleet.Settings{}} {
 		schemaTypes[reflect.TypeOf(value).Name()] = reflect.TypeOf(value)
 	}
@@ -137,7 +141,11 @@ func TestEveryParameterIsDescribed(t *testing.T) {
 			if !ok {
 				t.Errorf("no example for %s", name)
 			}
-			if got := ts.get(client, path+"?"+url.Values{name: {example}}.Encode()); got.status != http.StatusOK {
+			values := url.Values{name: {example}}
+			if op.ID == "api_trace" && name != "queue_id" { // which wants something to trace
+				values.Set("queue_id", "4A")
+			}
+			if got := ts.get(client, path+"?"+values.Encode()); got.status != http.StatusOK {
 				t.Errorf("%s?%s=%s: %d %s", path, name, example, got.status, got.body)
 			}
 			if got := ts.get(client, path+"?"+name+"=x&"+name+"=y"); got.status != http.StatusBadRequest {

@@ -40,6 +40,7 @@ func (s *Server) routes() []route {
 	all = append(all, s.relayRoutes()...)
 	all = append(all, s.orderRoutes()...)
 	all = append(all, s.keyRoutes()...)
+	all = append(all, s.diagnoseRoutes()...)
 	return all
 }
 

@@ -1,0 +1,372 @@
+package aggregator
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/postfleet/postfleet/aggregator/accounts"
+	"github.com/postfleet/postfleet/internal/fleet"
+)
+
+// diagnosticsPage is the matrix: checks down, nodes across.
+type diagnosticsPage struct {
+	Columns []diagnosisColumn
+	Groups  []checkGroup
+	Running int // nodes that look at this moment
+	Done    int // checks, of those nodes
+	Total   int
+	May     bool // this user may have the nodes look
+	Changed int
+	Error   string
+}
+
+// diagnosisColumn is a node.
+type diagnosisColumn struct {
+	Node    string
+	Error   string // why it says nothing
+	Latest  *fleet.Diagnosis
+	Running *fleet.Diagnosis
+	Next    time.Time
+	Link    string
+	Counts  []gradeCount
+}
+
+type gradeCount struct {
+	Mark  mark
+	Count int
+}
+
+// checkGroup are the rows of one group.
+type checkGroup struct {
+	Name string
+	Rows []checkRow
+}
+
+// checkRow is a check over all nodes.
+type checkRow struct {
+	Check, Title, Why string
+	Cells             []checkCell // one a column
+}
+
+// checkCell is what one node found by one check.
+type checkCell struct {
+	Mark    mark
+	Was     mark   // the zero mark: as before
+	Link    string // to the evidence; empty: there is none
+	Seen    string
+	Pending bool // the node looks right now and hasn't come to this check
+}
+
+// gradeMarks show grades. What could not be told has a mark of its own, which is never that of something good.
+var gradeMarks = map[fleet.Grade]mark{
+	fleet.GradePass:    {"delivered", "good", "pass", "As it should be"},
+	fleet.GradeWarn:    {"deferred", "wait", "warn", "Works, and should be better"},
+	fleet.GradeFail:    {"rejected", "bad", "fail", "Keeps mail from arriving, or soon will"},
+	fleet.GradeUnknown: {"unknown", "refused", "could not tell", "Neither good nor bad: whoever was asked gave no answer that can be trusted"},
+	fleet.GradeNA:      {"held", "quiet", "n/a", "Doesn't apply to this node"},
+}
+
+func gradeMark(g fleet.Grade) mark {
+	if m, known := gradeMarks[g]; known {
+		return m
+	}
+	return mark{"unknown", "refused", plain(string(g)), "A result that this version doesn't know"}
+}
+
+func (s *Server) pageDiagnostics(w http.ResponseWriter, r *http.Request) {
+	if _, err := parameters(r); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.renderDiagnostics(w, r, http.StatusOK, "")
+}
+
+func (s *Server) renderDiagnostics(w http.ResponseWriter, r *http.Request, status int, failure string) {
+	d, err := s.diagnosing()
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	view := newDiagnosticsPage(d.Diagnoses(r.Context(), ""))
+	view.May, view.Error = userFrom(r.Context()).Role.May(accounts.Operator), failure
+	s.render(w, r, status, "diagnostics", "Diagnostics", view)
+}
+
+// newDiagnosticsPage puts the rows in the order of the node that knows most checks; those that only others know come after.
+func newDiagnosticsPage(nodes []NodeDiagnosis) *diagnosticsPage {
+	view := &diagnosticsPage{}
+	for i := range nodes {
+		view.Columns = append(view.Columns, newColumn(&nodes[i]))
+		if running := view.Columns[i].Running; running != nil {
+			view.Running++
+			view.Done += len(running.Findings)
+			view.Total += running.Total
+		}
+	}
+	seen := map[string]bool{}
+	for _, found := range allFindings(view.Columns) {
+		if seen[found.Check] {
+			continue
+		}
+		seen[found.Check] = true
+		row := checkRow{Check: found.Check, Title: found.Title, Why: found.Why}
+		for i := range view.Columns {
+			cell := newCell(&view.Columns[i], found.Check)
+			if cell.Was.Text != "" {
+				view.Changed++
+			}
+			row.Cells = append(row.Cells, cell)
+		}
+		at := slices.IndexFunc(view.Groups, func(g checkGroup) bool { return g.Name == found.Group })
+		if at < 0 {
+			at = len(view.Groups)
+			view.Groups = append(view.Groups, checkGroup{Name: found.Group})
+		}
+		view.Groups[at].Rows = append(view.Groups[at].Rows, row)
+	}
+	return view
+}
+
+// allFindings are those of all nodes, the node with the most of them first: its order is that of the newest version.
+func allFindings(columns []diagnosisColumn) (all []fleet.Finding) {
+	var lists [][]fleet.Finding
+	for _, c := range columns {
+		for _, d := range []*fleet.Diagnosis{c.Latest, c.Running} {
+			if d != nil {
+				lists = append(lists, d.Findings)
+			}
+		}
+	}
+	slices.SortStableFunc(lists, func(a, b []fleet.Finding) int { return len(b) - len(a) })
+	return slices.Concat(lists...)
+}
+
+func newColumn(n *NodeDiagnosis) diagnosisColumn {
+	c := diagnosisColumn{Node: n.Node, Error: n.Error, Link: diagnosisLink(n.Node, "")}
+	if n.Diagnoses == nil {
+		return c
+	}
+	c.Latest, c.Running, c.Next = n.Diagnoses.Latest, n.Diagnoses.Running, n.Diagnoses.Next
+	if c.Latest != nil {
+		c.Counts = countGrades(c.Latest)
+	}
+	return c
+}
+
+func countGrades(d *fleet.Diagnosis) (counts []gradeCount) {
+	for _, grade := range []fleet.Grade{fleet.GradeFail, fleet.GradeWarn, fleet.GradeUnknown, fleet.GradePass} {
+		if n := d.Count(grade); n > 0 {
+			counts = append(counts, gradeCount{gradeMark(grade), n})
+		}
+	}
+	return counts
+}
+
+func newCell(c *diagnosisColumn, check string) checkCell {
+	var found *fleet.Finding
+	if c.Latest != nil {
+		found = c.Latest.Finding(check)
+	}
+	cell := checkCell{}
+	if c.Running != nil {
+		if fresh := c.Running.Finding(check); fresh != nil {
+			found = fresh
+		} else {
+			cell.Pending = true
+		}
+	}
+	if found == nil {
+		return cell
+	}
+	cell.Mark, cell.Link = gradeMark(found.Grade), diagnosisLink(c.Node, check)
+	if found.Was != "" {
+		cell.Was = gradeMark(found.Was)
+	}
+	if len(found.Parts) > 0 {
+		cell.Seen = clip(found.Parts[0].Seen, 160)
+	}
+	return cell
+}
+
+func diagnosisLink(node, check string) string {
+	link := "/diagnostics/nodes/" + url.PathEscape(node)
+	if check != "" {
+		link += "/" + url.PathEscape(check)
+	}
+	return link
+}
+
+// pageDiagnose has nodes look, and leads back to the matrix, which follows them.
+func (s *Server) pageDiagnose(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if err := r.ParseForm(); err != nil {
+		s.fail(w, r, fleet.Errorf(fleet.CodeInvalid, "the form can't be read"))
+		return
+	}
+	wish := DiagnosisWish{Node: r.PostForm.Get("node")}
+	back := "/diagnostics"
+	if check := r.PostForm.Get("check"); check != "" {
+		wish.Checks = []string{check}
+		back = diagnosisLink(wish.Node, check)
+	}
+	if _, err := s.diagnose(r, wish); err != nil {
+		s.renderDiagnostics(w, r, http.StatusServiceUnavailable, publicMessage(err))
+		return
+	}
+	http.Redirect(w, r, back, http.StatusSeeOther)
+}
+
+// diagnosisPage is one node: all findings, or one of them, and how they were before.
+type diagnosisPage struct {
+	Column   diagnosisColumn
+	Findings []findingView
+	One      bool // a single check is shown
+	May      bool
+	History  []outlineView
+	Titles   map[string]string
+}
+
+// findingView is a finding with its evidence.
+type findingView struct {
+	fleet.Finding
+	Mark  mark
+	Was   mark
+	Parts []partView
+	Past  []pastGrade // of this check, the newest first
+}
+
+type partView struct {
+	fleet.Part
+	Mark mark
+	Mend []mendLine
+}
+
+// mendLine is advice: words, or an exact record or command.
+type mendLine struct {
+	Text  string
+	Exact bool
+}
+
+type pastGrade struct {
+	Time time.Time
+	Mark mark
+}
+
+type outlineView struct {
+	fleet.DiagnosisOutline
+	Counts  []gradeCount
+	Changes []changeView
+}
+
+type changeView struct {
+	Title    string
+	From, To mark
+}
+
+func (s *Server) pageDiagnosis(w http.ResponseWriter, r *http.Request) { s.oneDiagnosis(w, r, "") }
+
+func (s *Server) pageFinding(w http.ResponseWriter, r *http.Request) {
+	check, err := url.PathUnescape(mux.Vars(r)["check"])
+	if err != nil {
+		s.fail(w, r, fleet.Invalid("check", "not URL-encoded"))
+		return
+	}
+	s.oneDiagnosis(w, r, check)
+}
+
+func (s *Server) oneDiagnosis(w http.ResponseWriter, r *http.Request, check string) {
+	node, err := pathNode(r)
+	var d Diagnosing
+	if err == nil {
+		d, err = s.diagnosing()
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	found := d.Diagnoses(r.Context(), node)
+	if len(found) != 1 || found[0].Diagnoses == nil {
+		reason := "no answer"
+		if len(found) == 1 {
+			reason = found[0].Error
+		}
+		s.fail(w, r, fleet.Errorf(fleet.CodeUnavailable, "node %s: %s", clip(node, 80), reason))
+		return
+	}
+	view := newDiagnosisPage(&found[0], check)
+	if check != "" && len(view.Findings) == 0 {
+		s.fail(w, r, fleet.Errorf(fleet.CodeNotFound, "node %s has not made a check %q", clip(node, 80), clip(check, 40)))
+		return
+	}
+	view.May = userFrom(r.Context()).Role.May(accounts.Operator)
+	s.render(w, r, http.StatusOK, "diagnosis", "Diagnosis of "+plain(node), view)
+}
+
+func newDiagnosisPage(n *NodeDiagnosis, check string) *diagnosisPage {
+	view := &diagnosisPage{Column: newColumn(n), One: check != "", Titles: map[string]string{}}
+	if view.Column.Latest != nil {
+		for _, found := range view.Column.Latest.Findings {
+			view.Titles[found.Check] = found.Title
+			if check == "" || found.Check == check {
+				view.Findings = append(view.Findings, newFinding(found, n.Diagnoses.History))
+			}
+		}
+	}
+	for _, past := range n.Diagnoses.History {
+		if check == "" {
+			view.History = append(view.History, view.outline(past))
+		}
+	}
+	return view
+}
+
+func newFinding(found fleet.Finding, history []fleet.DiagnosisOutline) findingView {
+	view := findingView{Finding: found, Mark: gradeMark(found.Grade)}
+	if found.Was != "" {
+		view.Was = gradeMark(found.Was)
+	}
+	for _, p := range found.Parts {
+		one := partView{Part: p, Mark: gradeMark(p.Grade)}
+		for _, line := range p.Mend {
+			one.Mend = append(one.Mend, mendLine{Text: line, Exact: exactLine(line)})
+		}
+		view.Parts = append(view.Parts, one)
+	}
+	for _, past := range history {
+		if grade, there := past.Grades[found.Check]; there {
+			view.Past = append(view.Past, pastGrade{past.Started, gradeMark(grade)})
+		}
+	}
+	return view
+}
+
+// exactLine tells a record or a command from a sentence, which ends like one.
+func exactLine(line string) bool {
+	return strings.Contains(line, " IN ") || !strings.HasSuffix(line, ":") && !strings.HasSuffix(line, ".") && line != "or"
+}
+
+func (p *diagnosisPage) outline(past fleet.DiagnosisOutline) outlineView {
+	view := outlineView{DiagnosisOutline: past}
+	counts := map[fleet.Grade]int{}
+	for _, grade := range past.Grades {
+		counts[grade]++
+	}
+	for _, grade := range fleet.Grades {
+		if counts[grade] > 0 && grade != fleet.GradeNA {
+			view.Counts = append(view.Counts, gradeCount{gradeMark(grade), counts[grade]})
+		}
+	}
+	for _, change := range past.Changes {
+		title := p.Titles[change.Check]
+		if title == "" {
+			title = plain(change.Check)
+		}
+		view.Changes = append(view.Changes, changeView{title, gradeMark(change.From), gradeMark(change.To)})
+	}
+	return view
+}
