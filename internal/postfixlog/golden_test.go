@@ -89,9 +89,9 @@ func gateOf(addr string, port int) string {
 		return ""
 	case addr == "127.43.0.1":
 		return fleet.AnyCarrier
-	case addr == "127.43.0.2":
+	case addr == "127.43.0.10":
 		return "mx2"
-	case addr == "127.43.0.3":
+	case addr == "127.43.0.11":
 		return "mx3"
 	}
 	return ""
