@@ -77,7 +77,7 @@ func (p *pages) functions() template.FuncMap {
 		"ago": agoWords, "agoLong": agoLongWords, "clock": clockWords, "exact": exactWords, "rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"plural": plural, "dsnNote": dsnNote, "statusMark": statusMark, "rowID": rowID, "anchor": transcriptAnchor,
 		"clockDiff": clockDiffWords, "dict": dict, "join": strings.Join, "legend": legend, "hostPort": hostPort, "shortReply": shortReply, "noSubject": noSubject, "selectors": selectorNames,
-		"addOne": func(n int) int { return n + 1 },
+		"addOne":     func(n int) int { return n + 1 },
 		"drainWords": drainWords, "drainIcon": drainIcon,
 		"leg": newLegView, "branchMark": branchMark, "messageLink": messageLink, "timeOfDay": timeOfDay,
 		"rowData": func(r row, now time.Time) rowData { return rowData{r, now} },

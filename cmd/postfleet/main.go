@@ -60,6 +60,7 @@ func newRoot() *cobra.Command {
 		newAggregator(),
 		newCheckConfig(),
 		newDKIM(),
+		newDiagnose(),
 		newDNS(),
 		newDrain(),
 		newMilter(),
