@@ -106,7 +106,8 @@ func (s *Server) fillTrace(r *http.Request, view *tracePage, values url.Values) 
 	view.Answer, view.Mark, view.JSON = answer, verdictMark(answer.Verdict), withQuery(apiPrefix+"/trace", values)
 	for i := range answer.Mails {
 		one := &answer.Mails[i]
-		mail := tracedView{messagePage: newMessagePage(&one.Message, Answer{Node: one.Message.Node}, mostNamed), Mark: verdictMark(one.Verdict),
+		asked := askedOf(&q, &one.Message)
+		mail := tracedView{messagePage: newMessagePage(&asked, Answer{Node: asked.Node}, mostNamed), Mark: verdictMark(one.Verdict),
 			Words: one.Words, Advice: one.Advice}
 		mail.Journey = one.Journey
 		view.Mails = append(view.Mails, mail)

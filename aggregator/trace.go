@@ -166,11 +166,7 @@ func (s *Server) origins(ctx context.Context, found []fleet.Message) (messages [
 
 // follow says what became of one mail.
 func (s *Server) follow(ctx context.Context, q *fleet.Query, m fleet.Message) TracedMail {
-	asked := m
-	asked.Recipients = slices.DeleteFunc(slices.Clone(m.Recipients), func(r fleet.Recipient) bool { return !concerns(q, &m, r) })
-	if len(asked.Recipients) == 0 {
-		asked.Recipients = m.Recipients
-	}
+	asked := askedOf(q, &m)
 	one := TracedMail{Message: m}
 	var talks []fleet.Transcript
 	if slices.ContainsFunc(asked.Recipients, handedByRelay) {
@@ -180,6 +176,16 @@ func (s *Server) follow(ctx context.Context, q *fleet.Query, m fleet.Message) Tr
 	one.Verdict, one.Words = verdictOf(&asked, one.Journey)
 	one.Advice = s.tracedAdvice(&asked)
 	return one
+}
+
+// askedOf is the message with those of its recipients that were asked for.
+func askedOf(q *fleet.Query, m *fleet.Message) fleet.Message {
+	asked := *m
+	asked.Recipients = slices.DeleteFunc(slices.Clone(m.Recipients), func(r fleet.Recipient) bool { return !concerns(q, m, r) })
+	if len(asked.Recipients) == 0 {
+		asked.Recipients = m.Recipients
+	}
+	return asked
 }
 
 // concerns tells whether a recipient is one that was asked for.

@@ -40,25 +40,23 @@ func verdictOf(m *fleet.Message, j *Journey) (TraceVerdict, string) {
 	return TraceUnknown, "It left the queue of " + m.Node + ", and the log doesn't say how."
 }
 
-// lastWords are where the deciding attempt went, when, and what was said there: of the branch that is worst off.
+// lastWords are what the deciding attempt came to: who said what, and when, of the branch that is worst off.
 func lastWords(j *Journey) string {
 	for i := range j.Branches {
 		l := j.Branches[i].Last
 		if l == nil {
 			continue
 		}
-		words := ""
-		if l.Host != "" {
-			words = " by " + l.Host
-			if j.Branches[i].Status == fleet.StatusDelivered {
-				words = " to " + l.Host
-			}
+		when, said := l.Time.UTC().Format("2006-01-02 15:04:05 UTC"), clip(briefly(l.Reply), 200)
+		switch {
+		case j.Branches[i].Status == fleet.StatusDelivered && l.Host != "":
+			return " to " + l.Host + " at " + when
+		case l.Host != "" && said != "":
+			return ": " + l.Host + " said at " + when + ": " + said
+		case said != "":
+			return ", since " + when + ": " + said
 		}
-		words += " at " + l.Time.UTC().Format("2006-01-02 15:04:05 UTC")
-		if l.Reply != "" {
-			words += ": " + clip(briefly(l.Reply), 200)
-		}
-		return words
+		return " at " + when
 	}
 	return ""
 }
@@ -109,7 +107,7 @@ func sumUp(a *TraceAnswer) (TraceVerdict, string) {
 	case len(a.Mails) == 1:
 		return a.Mails[0].Verdict, a.Mails[0].Words
 	case len(count) == 1:
-		return a.Mails[0].Verdict, fmt.Sprintf("%d mails, each of them %s.", len(a.Mails), verdictMark(a.Mails[0].Verdict).Text)
+		return a.Mails[0].Verdict, fmt.Sprintf("%d mails, each of them %s.", len(a.Mails), strings.ToLower(verdictMark(a.Mails[0].Verdict).Text))
 	case len(count) > 1:
 		var parts []string
 		for _, verdict := range verdictOrder {
