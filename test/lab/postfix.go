@@ -127,6 +127,9 @@ func (p *Postfix) writeRoutes() error {
 
 // Route sends a domain's mail to HOST:PORT from now on.
 func (p *Postfix) Route(ctx context.Context, domain, to string) error {
+	if p.routes == nil {
+		p.routes = map[string]string{}
+	}
 	p.routes[domain] = to
 	if err := p.writeRoutes(); err != nil {
 		return err

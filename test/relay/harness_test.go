@@ -49,7 +49,7 @@ func run(m *testing.M) int {
 // on and know each other by a static list.
 type site struct {
 	t     *testing.T
-	ctx   context.Context
+	ctx   ctx
 	lab   *lab.Lab
 	relay []*lab.Relay
 	nodes []*lab.Node
@@ -150,9 +150,9 @@ func (s *site) until(check func(context.Context) error) {
 	s.must(lab.Until(s.ctx, check))
 }
 
-// mail is a message to a user of remote.example.
+// mail is a message whose author has a domain that every node signs for, whatever the envelope says.
 func mail(from, to string) lab.Mail {
-	return lab.Mail{From: from, To: []string{to}, Subject: "relay", Text: "A message."}
+	return lab.Mail{From: from, HeaderFrom: "<author@shop.example>", To: []string{to}, Subject: "relay", Text: "A message."}
 }
 
 // send submits to a node and gives the Message-ID.
@@ -167,7 +167,7 @@ func (s *site) send(i int, m lab.Mail) string {
 	return m.ID
 }
 
-var receivedBy = regexp.MustCompile(`(?m)^\s+by (n[0-9]+)\.fleet\.example`)
+var receivedBy = regexp.MustCompile(`(?m)^(?:Received: |\s+)by (n[0-9]+)\.fleet\.example`)
 
 // deliveries tells which nodes handed over the message to the remote server, and through which it came: "n1", or "n1>n2"
 // for a hop.
@@ -176,15 +176,25 @@ func (s *site) deliveries(id string) (ways []string) {
 		if !taken.Accepted || !bytes.Contains(taken.Content, []byte("<"+id+">")) {
 			continue
 		}
-		header, _, _ := bytes.Cut(taken.Content, []byte("\r\n\r\n"))
-		var way []string
-		for _, by := range receivedBy.FindAllSubmatch(header, -1) {
-			way = append([]string{string(by[1])}, way...)
-		}
-		ways = append(ways, strings.Join(way, ">"))
+		ways = append(ways, wayOf(taken.Content))
 	}
 	return ways
 }
+
+// wayOf reads a message's way out of its Received fields: those of SMTP, and those of mail that a node made itself.
+func wayOf(content []byte) string {
+	header, _, _ := bytes.Cut(content, []byte("\r\n\r\n"))
+	var way []string
+	for _, by := range receivedBy.FindAllSubmatch(header, -1) {
+		way = append([]string{string(by[1])}, way...)
+	}
+	return strings.Join(way, ">")
+}
+
+// exactly matches one way and no other.
+func exactly(way string) *regexp.Regexp { return regexp.MustCompile("^" + regexp.QuoteMeta(way) + "$") }
+
+type ctx = context.Context
 
 // arrived waits for the message and gives its way. It fails when it came twice.
 func (s *site) arrived(id string) string {

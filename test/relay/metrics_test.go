@@ -29,3 +29,15 @@ func (s *site) metric(i int, name string) (float64, error) {
 	}
 	return 0, fmt.Errorf("no metric %s", name)
 }
+
+// handed is how many connections a node gave to others so far.
+func (s *site) handed(i int) (total float64) {
+	s.t.Helper()
+	for to := range s.nodes {
+		// One that got none has no such line.
+		if n, err := s.metric(i, fmt.Sprintf(`postfleet_relay_handed_total{to="%s"}`, name(to))); err == nil {
+			total += n
+		}
+	}
+	return total
+}
