@@ -49,6 +49,7 @@ func (f *Fanout) Forget(ctx context.Context, node, by string) error {
 	if !ok {
 		return fleet.Errorf(fleet.CodeUnsupported, "node %s stands in a list in a file: take it out of members.static of the aggregator's configuration", node)
 	}
+	to.facts.expire() // a node that was stopped a second ago must not pass for one that answers
 	if view, err := f.nodeFacts(ctx, to); err == nil && view.Info != nil {
 		return fleet.Errorf(fleet.CodeConflict, "node %s answers, and would come back by itself: stop its daemon first", node)
 	}
