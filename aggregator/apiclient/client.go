@@ -95,6 +95,12 @@ func (c *Client) Messages(ctx context.Context, q fleet.Query, cursor string) (*a
 	return &list, c.get(ctx, "messages", values, &list)
 }
 
+// Trace asks what became of the mail that the query's sender and recipient, queue id or message id name.
+func (c *Client) Trace(ctx context.Context, q fleet.Query) (*aggregator.TraceAnswer, error) {
+	var answer aggregator.TraceAnswer
+	return &answer, c.get(ctx, "trace", q.Values(), &answer)
+}
+
 // Transcripts asks for the conversations of a message.
 func (c *Client) Transcripts(ctx context.Context, node string, id fleet.MessageID) (*aggregator.TranscriptsAnswer, error) {
 	var answer aggregator.TranscriptsAnswer

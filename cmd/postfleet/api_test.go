@@ -42,6 +42,10 @@ func (f *oneMessage) Messages(_ context.Context, q fleet.Query, _ string, _ ...s
 	return list, nil
 }
 
+func (f *oneMessage) Message(context.Context, string, fleet.MessageID) (*fleet.Message, aggregator.Answer, error) {
+	return &f.message, aggregator.Answer{Node: "a"}, nil
+}
+
 func (f *oneMessage) Transcripts(context.Context, string, fleet.MessageID) ([]fleet.Transcript, aggregator.Answer, error) {
 	at := f.message.FirstSeen
 	return []fleet.Transcript{{Key: "1", Direction: fleet.Outbound, Provenance: fleet.Captured, Peer: "mx.example.com[192.0.2.9]:25",
@@ -74,7 +78,8 @@ func startAggregatorAs(t *testing.T, role accounts.Role) *oneMessage {
 		Client:     fleet.Client{Addr: "192.0.2.7", Name: "c.example.org", AuthUser: "me"},
 		Signatures: []fleet.Signature{{Domain: "example.org", Selector: "a", Algorithm: "rsa-sha256"}},
 		Recipients: []fleet.Recipient{{Address: "you@example.com", Status: fleet.StatusBounced, DSN: "5.1.1", Attempts: []fleet.Attempt{
-			{Time: at, Status: "bounced", Relay: "mx.example.com[192.0.2.9]:25", Delay: 1.5, Reply: "550 5.1.1 no such user"}}}}}}
+			{Time: at, Status: "bounced", Relay: "mx.example.com[192.0.2.9]:25", Delay: 1.5, Reply: "550 5.1.1 no such user"}},
+			Reply: "550 5.1.1 no such user"}}}}
 	dir := t.TempDir()
 	if err := (accounts.UserFile{Path: filepath.Join(dir, "users")}).Add("anna", accounts.Admin, "correct horse battery"); err != nil {
 		t.Fatal(err)
@@ -114,7 +119,7 @@ func TestTrace(t *testing.T) {
 	for name, args := range map[string][]string{
 		"queue id":             {"4bXyZ13abcz"},
 		"message id":           {"<1@example.org>"},
-		"sender and recipient": {"me@example.org", "@example.com"},
+		"sender and recipient": {"--since=9999d", "me@example.org", "@example.com"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, out, problems := command("", append([]string{"trace", "--transcript"}, args...)...)
@@ -123,7 +128,8 @@ func TestTrace(t *testing.T) {
 			}
 			for _, want := range []string{"4bXyZ13abcz  bounced", "c.example.org[192.0.2.7], as me", `hello \x1b]0;owned\x07\u202egnp`,
 				"example.org, selector a, rsa-sha256", "mx.example.com[192.0.2.9]:25  1.50 s", "550 5.1.1 no such user",
-				"outbound conversation, captured", "> MAIL FROM:<me@example.org>", `< 250 \x1b[2Jfine … cut by Postfix's log`} {
+				"outbound conversation, captured", "verdict    Given back to the sender, since 2026-11-23 12:00:00 UTC: 550 5.1.1 no such user",
+				"next       There is no such mailbox", "1. Check the address", "> MAIL FROM:<me@example.org>", `< 250 \x1b[2Jfine … cut by Postfix's log`} {
 				if !strings.Contains(out, want) {
 					t.Errorf("no %q in\n%s", want, out)
 				}
@@ -143,6 +149,13 @@ func TestTrace(t *testing.T) {
 	}
 	if status, _, problems := command("", "trace", "NOTHERE"); status != exitFailed || !strings.Contains(problems, "no such message") {
 		t.Errorf("unknown queue id: %d %s", status, problems)
+	}
+	status, out, _ = command("", "trace", "--since=9999d", "me@example.org", "somebody@else.example")
+	for _, want := range []string{"No node that answered has seen such a mail: 1 of 2 did.", "4.1 kB of its log are not read yet", "did not answer",
+		"me@example.org -> you@example.com (the same sender, another recipient)"} {
+		if status != exitFailed || !strings.Contains(out, want) {
+			t.Errorf("never seen: status %d, no %q in\n%s", status, want, out)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ func (f *oneMessage) Nodes(context.Context) []aggregator.NodeView {
 	drain := &fleet.Drain{Left: f.left, Safe: f.left == 0, Text: map[bool]string{true: "nothing is left: safe to reboot", false: "1 message left"}[f.left == 0]}
 	f.left = 0
 	return []aggregator.NodeView{
-		{Member: fleet.Member{Name: "a", Healthy: true, Fit: true, Weight: 3}, Info: &fleet.NodeInfo{Version: "1.2", Queue: &fleet.Queue{Active: 2, Deferred: 3, Hold: 1},
+		{Member: fleet.Member{Name: "a", Healthy: true, Fit: true, Weight: 3}, Info: &fleet.NodeInfo{Version: "1.2", Log: fleet.LogState{BehindBytes: 4096}, Queue: &fleet.Queue{Active: 2, Deferred: 3, Hold: 1},
 			Checks: []fleet.Check{{Name: "milter", OK: true, Text: "listens"}, {Name: "log", Text: "gone \x1b[2J"}}}},
 		{Member: fleet.Member{Name: "b", Healthy: true, Unfit: "drain: drains since noon"}, Info: &fleet.NodeInfo{Version: "1.1", Drain: drain}},
 		{Member: fleet.Member{Name: "c", Reason: "not registered", Unfit: "not registered"}, Answer: aggregator.Answer{Error: "connection refused"}},

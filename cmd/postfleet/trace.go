@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 type traceOptions struct {
 	api        apiFlags
 	since      string
+	until      string
 	node       string
 	limit      int
 	transcript bool
@@ -28,11 +30,14 @@ func newTrace() *cobra.Command {
 	var o traceOptions
 	cmd := &cobra.Command{
 		Use:   "trace QUEUE-ID | MESSAGE-ID | SENDER RECIPIENT",
-		Short: "Show the way of a message through the fleet",
-		Long: `Show the way of a message through the fleet: where it came from, its signatures, and every attempt for every recipient.
+		Short: "Tell what became of a mail, over all nodes that carried it, and what to do next",
+		Long: `Tell what became of a mail, over all nodes that carried it, and what to do next: where it came from, its signatures,
+every attempt for every recipient, the node that carried it, and advice on what a server said.
 
 It is found by its queue id, its Message-ID, or its envelope sender and recipient (as postfleet's filters have them:
-user@domain, @domain, a part of the address, or <> for the null sender). The newest come first.`,
+user@domain, @domain, a part of the address, or <> for the null sender; of the last day, unless --since says otherwise).
+The newest come first. Where no node has it, the nodes that were asked and what looks like it are told, and the exit
+status is 1.`,
 		Example: `  postfleet trace 4bXyZ13abcz
   postfleet trace --transcript '<20261123.1@example.org>'
   postfleet trace --since 2d @example.org someone@example.com`,
@@ -46,6 +51,7 @@ user@domain, @domain, a part of the address, or <> for the null sender). The new
 	}
 	o.api.flags(cmd)
 	cmd.Flags().StringVar(&o.since, "since", "", "first seen since: RFC 3339, or a span back from now such as 24h or 7d")
+	cmd.Flags().StringVar(&o.until, "until", "", "first seen before, likewise")
 	cmd.Flags().StringVar(&o.node, "node", "", "ask that node alone")
 	cmd.Flags().IntVar(&o.limit, "limit", 10, "how many messages")
 	cmd.Flags().BoolVarP(&o.transcript, "transcript", "t", false, "with the SMTP conversations, fetched from the node")
@@ -55,7 +61,7 @@ user@domain, @domain, a part of the address, or <> for the null sender). The new
 
 // query is what the arguments and flags ask for.
 func (o *traceOptions) query(args []string) (fleet.Query, error) {
-	values := map[string][]string{"node": {o.node}, "since": {o.since}, "limit": {fmt.Sprint(o.limit)}}
+	values := map[string][]string{"node": {o.node}, "since": {o.since}, "until": {o.until}, "limit": {fmt.Sprint(o.limit)}}
 	switch {
 	case len(args) == 2:
 		values["sender"], values["recipient"] = args[:1], args[1:]
@@ -71,10 +77,14 @@ func (o *traceOptions) query(args []string) (fleet.Query, error) {
 	return q, nil
 }
 
-// traced is a message as --json prints it.
+// traced is a mail as --json prints it.
 type traced struct {
 	fleet.Message
-	Transcripts []fleet.Transcript `json:"transcripts,omitempty"`
+	Verdict     aggregator.TraceVerdict   `json:"verdict"`
+	Words       string                    `json:"words"`
+	Journey     *aggregator.Journey       `json:"journey"`
+	Advice      []aggregator.TracedAdvice `json:"advice"`
+	Transcripts []fleet.Transcript        `json:"transcripts,omitempty"` // of all nodes that the mail passed
 }
 
 func (o *traceOptions) run(cmd *cobra.Command, args []string) error {
@@ -87,43 +97,81 @@ func (o *traceOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer client.Close()
-	list, err := client.Messages(cmd.Context(), q, "")
+	answer, err := client.Trace(cmd.Context(), q)
 	if err != nil {
 		return err
 	}
-	reportFailed(cmd, list.Failed())
+	reportUnasked(cmd, answer.Nodes)
 	screen := newScreen(cmd.OutOrStdout(), os.Getenv)
-	for i := range list.Messages {
-		one := traced{Message: list.Messages[i]}
-		if o.transcript {
-			if one.Transcripts, err = conversations(cmd.Context(), client, &one.Message); err != nil {
-				return err
-			}
-		}
-		if o.json {
-			err = newJSON(cmd.OutOrStdout()).Encode(one)
-		} else {
-			err = screen.message(&one)
-		}
-		if err != nil {
+	for i := range answer.Mails {
+		if err := o.print(cmd, client, screen, &answer.Mails[i]); err != nil {
 			return err
 		}
 	}
-	if len(list.Messages) == 0 {
+	if len(answer.Mails) == 0 {
+		if err := o.printNeverSeen(cmd, screen, answer); err != nil {
+			return err
+		}
 		return errors.New("no such message")
 	}
-	if list.Next != "" && len(list.Messages) == o.limit {
+	if answer.More {
 		fmt.Fprintf(cmd.ErrOrStderr(), "postfleet: there are older ones: --limit or --since reach them\n")
 	}
 	return nil
 }
 
-func conversations(ctx context.Context, client *apiclient.Client, m *fleet.Message) ([]fleet.Transcript, error) {
-	answer, err := client.Transcripts(ctx, m.Node, m.ID)
-	if err != nil {
-		return nil, fmt.Errorf("transcripts of %s on %s: %w", m.ID, m.Node, err)
+func (o *traceOptions) print(cmd *cobra.Command, client *apiclient.Client, screen screen, mail *aggregator.TracedMail) error {
+	one := traced{Message: mail.Message, Verdict: mail.Verdict, Words: mail.Words, Journey: mail.Journey, Advice: mail.Advice}
+	if o.transcript {
+		var err error
+		if one.Transcripts, err = conversations(cmd.Context(), client, &one); err != nil {
+			return err
+		}
 	}
-	return answer.Transcripts, nil
+	if o.json {
+		return newJSON(cmd.OutOrStdout()).Encode(one)
+	}
+	return screen.message(&one)
+}
+
+func (o *traceOptions) printNeverSeen(cmd *cobra.Command, screen screen, answer *aggregator.TraceAnswer) error {
+	if o.json {
+		return newJSON(cmd.OutOrStdout()).Encode(answer)
+	}
+	return screen.neverSeen(answer)
+}
+
+// conversations are those of a mail on the node where it entered the fleet, and on the nodes that carried it.
+func conversations(ctx context.Context, client *apiclient.Client, m *traced) (all []fleet.Transcript, err error) {
+	type place struct {
+		node string
+		id   fleet.MessageID
+	}
+	places := []place{{m.Node, m.ID}}
+	for i := range m.Journey.Branches {
+		h := m.Journey.Branches[i].Handover
+		if h == nil || h.Source != aggregator.FromCarrier || slices.Contains(places, place{h.Carrier, h.ID}) {
+			continue
+		}
+		places = append(places, place{h.Carrier, h.ID})
+	}
+	for _, at := range places {
+		answer, err := client.Transcripts(ctx, at.node, at.id)
+		if err != nil {
+			return nil, fmt.Errorf("transcripts of %s on %s: %w", at.id, at.node, err)
+		}
+		all = append(all, answer.Transcripts...)
+	}
+	return all, nil
+}
+
+// reportUnasked names the nodes whose mail can't be among what is shown.
+func reportUnasked(cmd *cobra.Command, nodes []aggregator.TracedNode) {
+	for _, n := range nodes {
+		if n.Error != "" {
+			reportFailed(cmd, []aggregator.Answer{{Node: n.Node, Error: n.Error}})
+		}
+	}
 }
 
 // reportFailed names the nodes whose messages can't be among what is shown.

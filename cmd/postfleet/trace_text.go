@@ -22,6 +22,7 @@ func (s screen) message(m *traced) error {
 		id = "(no queue id)"
 	}
 	fmt.Fprintf(&out, "%s  %s  %s  %s\n", stamp(m.FirstSeen), visible(m.Node), s.paint(bold, visible(id)), s.fate(string(m.Fate())))
+	fmt.Fprintf(&out, "  %s %s\n", s.paint(dim, fmt.Sprintf("%-10s", "verdict")), visible(m.Words))
 	for _, fact := range facts(&m.Message) {
 		if fact[1] != "" {
 			fmt.Fprintf(&out, "  %s %s\n", s.paint(dim, fmt.Sprintf("%-10s", fact[0])), visible(fact[1]))
@@ -30,6 +31,8 @@ func (s screen) message(m *traced) error {
 	for i := range m.Recipients {
 		s.recipient(&out, &m.Recipients[i])
 	}
+	s.carriers(&out, m.Journey)
+	s.advice(&out, m.Advice)
 	for i := range m.Transcripts {
 		s.transcript(&out, &m.Transcripts[i])
 	}
