@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/textproto"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,13 +31,13 @@ type cause string
 
 const (
 	accepted   cause = "accepted"
-	refused    cause = "connection refused"
-	unreached  cause = "no connection"
-	hungUp     cause = "connection lost before the end of the message"
-	ambiguous  cause = "connection lost between the final dot and its reply"
+	refused    cause = "refused"    // the connection
+	unreached  cause = "no answer"  // to the connection
+	hungUp     cause = "lost early" // the connection, before the final dot
+	ambiguous  cause = "lost late"  // the connection, between the final dot and its reply
 	deferredBy cause = "4xx"
 	rejected   cause = "5xx"
-	noAddress  cause = "the name has no address"
+	noAddress  cause = "no address" // of the name
 )
 
 // attempt is one try to hand over a mail to one address.
@@ -143,7 +144,7 @@ func (c *sender) try(ctx context.Context, server string, m *lab.Mail, content []
 		func() error { return say(354, "DATA") },
 		func() error {
 			data := text.DotWriter()
-			if _, err := data.Write(content); err != nil {
+			if err := c.write(data, text.W.Flush, content, m.Subject == slow); err != nil {
 				return err
 			}
 			a.cause = ambiguous // from here on the server may have all of it
@@ -159,6 +160,28 @@ func (c *sender) try(ctx context.Context, server string, m *lab.Mail, content []
 	a.cause = accepted
 	_ = say(221, "QUIT") // the mail is theirs whatever comes now
 	return a
+}
+
+// slow is the subject of mail that takes a second to send, so that every fault finds sessions in the middle of a message.
+const slow = "slow"
+
+func (c *sender) write(to io.Writer, flush func() error, content []byte, slowly bool) error {
+	if !slowly {
+		_, err := to.Write(content)
+		return err
+	}
+	tick := time.NewTicker(time.Second / 10)
+	defer tick.Stop()
+	for piece := range slices.Chunk(content, len(content)/10+1) {
+		<-tick.C
+		if _, err := to.Write(piece); err != nil {
+			return err
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // failed says why an attempt ended.

@@ -33,7 +33,11 @@ func startLoad(ctx context.Context, senders ...*sender) *load {
 				case <-coming.Done():
 					return
 				case <-tick.C:
-					l.running.Go(func() { sender.deliver(ctx, mailFor(fmt.Sprintf("%s %d", sender.path, number))) })
+					mail := mailFor(fmt.Sprintf("%s %d", sender.path, number))
+					if number%3 == 0 {
+						mail.Subject = slow
+					}
+					l.running.Go(func() { sender.deliver(ctx, mail) })
 				}
 			}
 		})
@@ -102,9 +106,11 @@ func (s *site) drainNode(ctx context.Context, n *node, args ...string) error {
 	return err
 }
 
+const leaves = "drained"
+
 // drained is a fault that is none: the node leaves in good order.
 func (s *site) drained() fault {
-	return fault{"drained",
+	return fault{leaves,
 		func(ctx context.Context, n *node) error { return s.drainNode(ctx, n, "drain", "--reason", "test") },
 		func(ctx context.Context, n *node) error {
 			// Only a node that says that it is safe to reboot is brought back.

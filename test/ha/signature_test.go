@@ -8,6 +8,7 @@ import (
 	"net/mail"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/emersion/go-msgauth/dkim"
 )
@@ -34,7 +35,7 @@ var (
 )
 
 // signers are the nodes whose keys signed a mail, sorted. Every signature has to verify, and none may be there twice.
-// The selector of a node is its name.
+// The selectors of a node are NAME and NAME-ed25519.
 func (s *site) signers(content []byte) ([]string, error) {
 	verifications, err := dkim.VerifyWithOptions(bytes.NewReader(content), &dkim.VerifyOptions{
 		MaxVerifications: 10,
@@ -67,8 +68,8 @@ func (s *site) signers(content []byte) ([]string, error) {
 		} else {
 			seen[key] = true
 		}
-		if !slices.Contains(nodes, selector[1]) {
-			nodes = append(nodes, selector[1])
+		if node := strings.TrimSuffix(selector[1], "-ed25519"); !slices.Contains(nodes, node) {
+			nodes = append(nodes, node)
 		}
 	}
 	slices.Sort(nodes)

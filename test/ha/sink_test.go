@@ -18,6 +18,8 @@ import (
 
 // sink is a remote server that takes everything and keeps what tells how it came.
 type sink struct {
+	closing chan struct{}
+
 	mu     sync.Mutex
 	copies []*arrival
 }
@@ -41,7 +43,7 @@ func (s *site) startSink(ctx context.Context) (*sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start sink: %w", err)
 	}
-	k := &sink{}
+	k := &sink{closing: make(chan struct{})}
 	var running sync.WaitGroup
 	var mu sync.Mutex
 	open := map[net.Conn]struct{}{}
@@ -65,6 +67,7 @@ func (s *site) startSink(ctx context.Context) (*sink, error) {
 	})
 	s.OnClose("stop sink", func() error {
 		err := listener.Close()
+		close(k.closing)
 		mu.Lock()
 		for conn := range open {
 			conn.Close()
@@ -111,6 +114,7 @@ func (k *sink) serve(conn net.Conn) {
 			k.mu.Lock()
 			k.copies = append(k.copies, last)
 			k.mu.Unlock()
+			k.think(len(content))
 			say("250 2.0.0 Ok")
 		case "QUIT":
 			say("221 2.0.0 Bye")
@@ -118,6 +122,15 @@ func (k *sink) serve(conn net.Conn) {
 		default:
 			say("250 2.0.0 Ok")
 		}
+	}
+}
+
+// think takes up to half a second before a reply, so that every fault finds deliveries that the other side doesn't know to
+// have succeeded.
+func (k *sink) think(about int) {
+	select {
+	case <-time.After(time.Duration(about%6) * time.Second / 10):
+	case <-k.closing:
 	}
 }
 

@@ -163,13 +163,18 @@ func (s *site) host(ctx context.Context, name, ip string, also ...string) (*lab.
 	return s.network.StartHost(ctx, lab.HostOptions{Name: name, IP: ip, Also: also, NameServers: []string{frontIP}})
 }
 
-func (s *site) startConsul(ctx context.Context) (err error) {
+func (s *site) startConsul(ctx context.Context) error {
 	var servers []string
 	for _, n := range s.nodes {
 		servers = append(servers, n.host.IP)
 	}
+	settings, err := filepath.Abs("../../packaging/consul/server.hcl")
+	if err != nil {
+		return err
+	}
 	for _, n := range s.nodes {
-		if n.consul, err = s.StartConsul(ctx, lab.ConsulOptions{Name: n.name, Host: n.host, Servers: servers}); err != nil {
+		n.consul, err = s.StartConsul(ctx, lab.ConsulOptions{Name: n.name, Host: n.host, Servers: servers, Files: []string{settings}})
+		if err != nil {
 			return err
 		}
 	}

@@ -38,6 +38,7 @@ type ConsulOptions struct {
 	// host is.
 	Servers []string
 	Config  map[string]any
+	Files   []string // further configuration, which goes before
 }
 
 // ConsulBinary finds a Consul binary: the one on PATH, or the one that `make consul` built into the user's cache.
@@ -106,6 +107,9 @@ func (l *Lab) StartConsul(ctx context.Context, opts ConsulOptions) (*Consul, err
 		return nil, err
 	}
 	c.args = []string{"agent", "-config-file", path}
+	for _, file := range opts.Files {
+		c.args = append(c.args, "-config-file", file)
+	}
 	if err := c.StartUnready(); err != nil {
 		return nil, err
 	}

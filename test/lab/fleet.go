@@ -21,6 +21,7 @@ type FleetOptions struct {
 	MilterDefault string                   // see PostfixOptions
 	DKIM          string                   // see NodeOptions
 	NodeExtra     func(node string) string // further YAML sections of a node; nil: none
+	Aggregator    string                   // further YAML sections of the aggregator
 
 	// Relay has the nodes relay through each other: settings of the section relay, such as "mode: balance". Mail for Names goes
 	// that way, mail for Routes doesn't.
@@ -126,7 +127,7 @@ func (f *Fleet) startAggregator(ctx context.Context, l *Lab, opts FleetOptions) 
 	if f.Access, err = l.NewAccess(ctx, opts.Binary); err != nil {
 		return err
 	}
-	options := AggregatorOptions{Access: f.Access, Consul: f.Agent}
+	options := AggregatorOptions{Access: f.Access, Consul: f.Agent, Extra: opts.Aggregator}
 	if Free(opts.Listen) {
 		options.Listen = opts.Listen
 	}
