@@ -16,9 +16,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func site(t *testing.T) *fakefleet.Site {
+func site(t *testing.T, change ...func(*fakefleet.Options)) *fakefleet.Site {
 	t.Helper()
-	s, err := fakefleet.Start(fakefleet.Options{Dir: t.TempDir(), Messages: 600, Log: zap.NewNop()})
+	o := fakefleet.Options{Dir: t.TempDir(), Messages: 600, Log: zap.NewNop()}
+	for _, one := range change {
+		one(&o)
+	}
+	s, err := fakefleet.Start(o)
 	if err != nil {
 		t.Fatal(err)
 	}

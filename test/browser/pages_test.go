@@ -22,7 +22,13 @@ type tab struct {
 
 func open(t *testing.T) *tab {
 	t.Helper()
-	s := site(t)
+	return openAs(t, fakefleet.User)
+}
+
+// openAs is a browser in which somebody has signed in, at a site of its own.
+func openAs(t *testing.T, user string, change ...func(*fakefleet.Options)) *tab {
+	t.Helper()
+	s := site(t, change...)
 	b, err := browser.Start(t.Context())
 	if errors.Is(err, browser.ErrNoChromium) {
 		t.Skip("SKIPPED: no chromium on this host; the pages were not looked at")
@@ -33,7 +39,7 @@ func open(t *testing.T) *tab {
 	t.Cleanup(b.Close)
 	one := &tab{b, t, s}
 	one.must(b.Window(1280, 900, false))
-	one.must(b.SignIn(s.URL, fakefleet.User, fakefleet.Password))
+	one.must(b.SignIn(s.URL, user, fakefleet.Password))
 	return one
 }
 

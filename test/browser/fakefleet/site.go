@@ -8,18 +8,22 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/postfleet/postfleet/aggregator"
 	"github.com/postfleet/postfleet/aggregator/accounts"
+	"github.com/postfleet/postfleet/aggregator/cache"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
-// Who may sign in at a [Site].
+// Who may sign in at a [Site], all with the same password: a viewer, an operator and an admin.
 const (
 	User     = "alice"
+	Operator = "olga"
+	Admin    = "adam"
 	Password = "correct horse battery"
 )
 
@@ -30,6 +34,7 @@ type Site struct {
 	makers map[string]*maker
 	fanout *aggregator.Fanout
 	server *aggregator.Server
+	memory *cache.Cache // nil: none
 }
 
 // Options of a [Site].
@@ -38,6 +43,7 @@ type Options struct {
 	Messages int    // of the last two days, over all nodes; 0 for none
 	Relay    bool   // with mail that other nodes carry, one of each kind
 	Down     string // a node that never answers
+	Memory   bool   // nodes are remembered, for when they are away
 	Log      *zap.Logger
 }
 
@@ -47,29 +53,43 @@ var errAway = errors.New("dial tcp 10.20.0.14:7025: connect: connection refused"
 // Start makes the fleet and serves its pages on a free port of loopback.
 func Start(o Options) (*Site, error) {
 	s := &Site{Nodes: map[string]*Node{}, makers: map[string]*maker{}}
-	var members members
+	members := &members{}
 	for i, name := range []string{"mx1", "mx2", "mx3", "mx4"} {
 		info, makes := describe(name, i)
 		s.Nodes[name], s.makers[name] = newNode(info), makes
-		member := fleet.Member{Name: name, API: fmt.Sprintf("https://10.20.0.1%d:7025", i+1), Healthy: true}
+		member := fleet.Member{Name: name, API: fmt.Sprintf("https://10.20.0.1%d:7025", i+1), Healthy: true, Fit: true, Weight: 1 + i%2,
+			Hop: fmt.Sprintf("10.20.0.1%d:8529", i+1)}
 		if name == o.Down {
 			s.Nodes[name].SetDown(errAway)
-			member.Healthy, member.Reason = false, "check \"node api\" is critical: connection refused"
+			member.Healthy, member.Fit, member.Reason = false, false, "check \"node api\" is critical: connection refused"
 		}
-		members = append(members, member)
+		members.list = append(members.list, member)
 	}
 	s.fill(o.Messages)
 	if o.Relay {
 		s.relayed(time.Now())
 	}
-	s.fanout = aggregator.NewFanout(aggregator.FanoutOptions{Members: members, Log: o.Log,
+	common := newSettings(func(next fleet.Settings) {
+		for _, node := range s.Nodes {
+			node.follow(next)
+		}
+	})
+	if o.Memory {
+		var err error
+		if s.memory, err = cache.Open(cache.Options{Dir: filepath.Join(o.Dir, "cache"), Log: o.Log}); err != nil {
+			return nil, err
+		}
+	}
+	s.fanout = aggregator.NewFanout(aggregator.FanoutOptions{Members: members, Log: o.Log, Memory: s.memory,
 		Dial: func(m fleet.Member) aggregator.Node { return s.Nodes[m.Name] }})
 	users := filepath.Join(o.Dir, "users")
-	if err := (accounts.UserFile{Path: users}).Add(User, accounts.Viewer, Password); err != nil {
-		return nil, err
+	for name, role := range map[string]accounts.Role{User: accounts.Viewer, Operator: accounts.Operator, Admin: accounts.Admin} {
+		if err := (accounts.UserFile{Path: users}).Add(name, role, Password); err != nil {
+			return nil, err
+		}
 	}
 	var err error
-	s.server, err = aggregator.New(aggregator.Options{Fleet: s.fanout, Listen: "127.0.0.1:0", UsersFile: users,
+	s.server, err = aggregator.New(aggregator.Options{Fleet: s.fanout, Settings: common, Listen: "127.0.0.1:0", UsersFile: users,
 		TokensFile: filepath.Join(o.Dir, "tokens"), AuditFile: filepath.Join(o.Dir, "audit.log"), Version: "1.0.0", Log: o.Log})
 	if err != nil {
 		return nil, err
@@ -85,6 +105,9 @@ func (s *Site) Stop() error {
 	defer cancel()
 	err := s.server.Shutdown(ctx)
 	s.fanout.Close()
+	if s.memory != nil {
+		err = errors.Join(err, s.memory.Close())
+	}
 	return err
 }
 
@@ -159,9 +182,18 @@ func (s *Site) fill(messages int) {
 	}
 }
 
-type members []fleet.Member
+// members are the nodes that the fleet knows.
+type members struct {
+	mu   sync.Mutex
+	list []fleet.Member
+}
 
-func (m members) Members() []fleet.Member { return m }
+// Members implements aggregator.Members.
+func (m *members) Members() []fleet.Member {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.list)
+}
 
 // describe is a node: each has something of its own to show.
 func describe(name string, i int) (fleet.NodeInfo, *maker) {
@@ -169,7 +201,7 @@ func describe(name string, i int) (fleet.NodeInfo, *maker) {
 	info := fleet.NodeInfo{Name: name, Version: "1.0.0", Hostname: host, Role: "node", MailAddress: fmt.Sprintf("10.20.0.1%d:25", i+1),
 		Addresses: []string{fmt.Sprintf("10.20.0.1%d", i+1), fmt.Sprintf("2001:db8:20::1%d", i+1)}, Postfix: "3.7.11",
 		Started:      time.Now().Add(-time.Duration(50+13*i) * time.Hour),
-		Capabilities: []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapRelay}, Capture: "on",
+		Capabilities: []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapRelay, fleet.CapDrain}, Capture: "on",
 		Queue:     &fleet.Queue{Active: 2 + i, Deferred: 11 + 7*i},
 		Log:       fleet.LogState{Source: "/var/log/mail.log", Lines: 812345 + int64(i)*99111},
 		Recording: fleet.Recording{State: "ok", Bytes: 412_000_000, Oldest: time.Now().Add(-19 * 24 * time.Hour), Late: int64(i)},
@@ -189,7 +221,7 @@ func describe(name string, i int) (fleet.NodeInfo, *maker) {
 		info.Log.Unknown, info.Log.Sample = 17, "Nov 23 09:12:44 mx2 postfix/smtpd[812]: something that nobody has seen before"
 	case "mx3":
 		info.Capture, info.Version = "off", "0.9.4"
-		info.Capabilities = slices.DeleteFunc(info.Capabilities, func(c string) bool { return c == fleet.CapEvents })
+		info.Capabilities = slices.DeleteFunc(info.Capabilities, func(c string) bool { return c == fleet.CapEvents || c == fleet.CapDrain })
 		info.Log.BehindBytes = 2_400_000
 	}
 	return info, &maker{random: rand.New(rand.NewPCG(11, uint64(i))), node: name, host: host, captured: info.Capture == "on"}
