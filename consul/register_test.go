@@ -55,7 +55,7 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		all := map[string]*api.AgentService{}
 		if s := filtered("ID"); s != nil {
 			all[s.ID] = &api.AgentService{ID: s.ID, Service: s.Name, Address: s.Address, Port: s.Port, Tags: s.Tags, Meta: s.Meta,
-				Weights: api.AgentWeights(*s.Weights)}
+				Weights: *s.Weights}
 		}
 		reply(w, 1, all)
 	case path == "/v1/agent/checks":

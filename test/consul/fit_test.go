@@ -29,7 +29,7 @@ func TestFitMembers(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, lab.ForTest(t), lab.ConsulOptions{Name: "n1"})
 	state := filepath.Join(t.TempDir(), "members.json")
-	client, members := newClient(t, agent), (*consul.Members)(nil)
+	client := newClient(t, agent)
 	health := map[string]*health{"mx1": newHealth(t), "mx2": newHealth(t)}
 	for i, node := range []string{"mx1", "mx2"} {
 		services := health[node].services(node, fmt.Sprintf("192.0.2.%d", i+1))
