@@ -82,6 +82,7 @@ func newAggregatorService(c *config.Aggregator, o aggregatorOptions) (_ *aggrega
 		UsersFile:       string(c.Access.UsersFile),
 		TokensFile:      string(c.Access.TokensFile),
 		AuditFile:       string(c.Access.AuditFile),
+		AdviceDir:       string(c.Advice.Dir),
 		SessionIdle:     c.Access.SessionIdle.Std(),
 		SessionLifetime: c.Access.SessionLifetime.Std(),
 		Version:         version,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/postfleet/postfleet/aggregator"
 	"github.com/postfleet/postfleet/aggregator/accounts"
+	"github.com/postfleet/postfleet/aggregator/advice"
 	"github.com/postfleet/postfleet/internal/config"
 	"github.com/postfleet/postfleet/internal/node"
 )
@@ -83,6 +84,11 @@ func checkAggregator(c *config.Aggregator) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	book, err := advice.Load(string(c.Advice.Dir))
+	if err != nil {
+		return nil, err
+	}
+	lines = append(lines, fmt.Sprintf("advice from %d entries, those of %s among them", book.Len(), c.Advice.Dir))
 	s := &aggregatorService{config: c, log: zap.NewNop()}
 	host := config.FirstLabel(hostname)
 	if s.certificateSource(host) == fromFiles {

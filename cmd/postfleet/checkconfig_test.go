@@ -29,6 +29,8 @@ func TestCheckConfig(t *testing.T) {
 	}
 	aggregator := writeFile(t, dir, "a.yaml", members+"access: {users_file: "+users+"}\nclient: {cert_file: /nonexistent}\n")
 	paged := writeFile(t, dir, "p.yaml", members+"http: {cert_file: /nonexistent/web.pem, key_file: /nonexistent/web.key}\n")
+	advice := writeFile(t, dir, "partners.advice", "name: partner\ncode: 421\ntitle: t\nmeans: m\ndoo: d\n")
+	advised := writeFile(t, dir, "advised.yaml", members+"access: {users_file: "+users+"}\nadvice: {dir: "+dir+"}\n")
 	bad := writeFile(t, dir, "bad.yaml", "milter: {listne: []}\n")
 	for _, c := range []struct {
 		name   string
@@ -43,6 +45,7 @@ func TestCheckConfig(t *testing.T) {
 		{"an aggregator's without its certificate", []string{aggregator}, exitUsage, "", "certificate for the nodes: "},
 		{"an aggregator's without a user", []string{nobody}, exitUsage, "", "nobody can sign in: no user in " + dir + "/none"},
 		{"an aggregator's without its page's certificate", []string{paged}, exitUsage, "", "certificate of the pages: open /nonexistent/web.pem"},
+		{"an aggregator's with bad advice", []string{advised}, exitUsage, "", advice + ":5: no such key: \"doo\""},
 		{"the other daemon's", []string{"--daemon", "aggregator", milter}, exitUsage, "", "m.yaml:1: node: no such key"},
 		{"no such daemon", []string{"--daemon", "relay", milter}, exitUsage, "", `expected milter or aggregator, not "relay"`},
 		{"no file", nil, exitUsage, "", "expected one configuration file"},

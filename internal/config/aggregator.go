@@ -9,6 +9,7 @@ type Aggregator struct {
 	Client  Client      `yaml:"client"`
 	Cache   Cache       `yaml:"cache"`
 	Access  Access      `yaml:"access"`
+	Advice  Advice      `yaml:"advice"`
 	Status  LocalStatus `yaml:"status"`
 	Consul  Consul      `yaml:"consul"`
 	DNS     DNS         `yaml:"dns"`
@@ -68,6 +69,11 @@ type Access struct {
 	SessionLifetime Duration `yaml:"session_lifetime" min:"1m"`
 }
 
+// Advice is what the site knows about the replies of other servers, besides what comes with postfleet.
+type Advice struct {
+	Dir Path `yaml:"dir"` // empty: none
+}
+
 // LocalStatus is the listener of the aggregator's /healthz and /metrics, for this host alone.
 type LocalStatus struct {
 	Listen HostPort `yaml:"listen"` // empty: none
@@ -93,6 +99,7 @@ func DefaultAggregator() Aggregator {
 			SessionIdle:     Duration(4 * time.Hour),
 			SessionLifetime: Duration(24 * time.Hour),
 		},
+		Advice: Advice{Dir: "/etc/postfleet/advice.d"},
 		Status: LocalStatus{Listen: "127.0.0.1:8528"},
 		Consul: defaultConsul(),
 		DNS:    defaultDNS(),
