@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +39,9 @@ type MachineOptions struct {
 // StartMachine boots a machine and waits until ssh answers.
 func (n *Network) StartMachine(ctx context.Context, opts MachineOptions) (*Machine, error) {
 	m := &Machine{Name: opts.Name, IP: opts.IP, network: n, key: opts.Key}
+	if err := n.address(ctx); err != nil {
+		return nil, err
+	}
 	for _, dir := range []string{"upper", "work", "root"} {
 		if _, err := n.lab.Mkdir("machine-"+m.Name, dir); err != nil {
 			return nil, err
@@ -57,6 +61,13 @@ func (n *Network) StartMachine(ctx context.Context, opts MachineOptions) (*Machi
 		return nil, err
 	}
 	return m, m.process.Ready(ctx, m.booted)
+}
+
+// address gives the switch the last address of the network, from which ssh reaches the machines.
+func (n *Network) address(ctx context.Context) error {
+	last := n.Prefix.Addr().As4()
+	last[3] = 254
+	return n.run(ctx, "address", "replace", fmt.Sprintf("%s/%d", netip.AddrFrom4(last), n.Prefix.Bits()), "dev", "br0")
 }
 
 // configure writes what makes the base this machine.
