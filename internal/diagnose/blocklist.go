@@ -54,6 +54,9 @@ func dnsblName(addr netip.Addr) string {
 func (l *listed) part(ctx context.Context, r *Resolver) fleet.Part {
 	subject := l.what + " on " + l.zone
 	never := r.Ask(ctx, l.never+"."+l.zone, dns.TypeA)
+	if why := refusal(never); why != "" {
+		return refusedBy(subject, l.zone, never, why)
+	}
 	if never.Status == Found {
 		return refusedBy(subject, l.zone, never, "it lists what can't be listed: the list has been shut down, or the resolver makes answers up")
 	}

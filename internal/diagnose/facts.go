@@ -54,7 +54,7 @@ type Facts struct {
 	// Sync tells whether the kernel's clock is held by a time service; nil error and false: it isn't.
 	Sync func() (bool, error)
 
-	out outwards // tried once a run
+	out *outwards // of this run
 }
 
 // Key is a DKIM key that signs now, and the record that belongs to it.

@@ -28,6 +28,7 @@ func Run(ctx context.Context, f *Facts, o RunOptions) ([]fleet.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.out = new(outwards)
 	f.learn(ctx)
 	findings := make([]fleet.Finding, len(chosen))
 	var telling sync.Mutex
