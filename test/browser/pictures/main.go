@@ -53,7 +53,7 @@ func run(a *album) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(temp) }() // a temporary directory
-	site, err := fakefleet.Start(fakefleet.Options{Dir: temp, Messages: 4000, Relay: true, Down: "mx4", Log: zap.NewNop()})
+	site, err := fakefleet.Start(fakefleet.Options{Dir: temp, Messages: 4000, Relay: true, Memory: true, Down: "mx4", Log: zap.NewNop()})
 	if err != nil {
 		return err
 	}
@@ -75,11 +75,46 @@ func run(a *album) error {
 	if err := b.SignIn(site.URL, fakefleet.User, fakefleet.Password); err != nil {
 		return err
 	}
-	for _, one := range shots(site) {
+	if err := a.visit(b, site.URL, shots(site)); err != nil {
+		return err
+	}
+	return a.control(b, site)
+}
+
+// control takes the pages that change something, as an administrator sees them, and then those of a node that went away.
+func (a *album) control(b *browser.Browser, site *fakefleet.Site) error {
+	if err := b.Run("document.querySelector('form.who').submit()"); err != nil {
+		return err
+	}
+	if err := b.Until("somebody signed out", `document.getElementById("password")`); err != nil {
+		return err
+	}
+	if err := b.SignIn(site.URL, fakefleet.Admin, fakefleet.Password); err != nil {
+		return err
+	}
+	if _, err := site.Nodes["mx2"].Drain(context.Background(), fleet.DrainOrder{On: true, By: "adam", Reason: "new kernel"}); err != nil {
+		return err
+	}
+	err := a.visit(b, site.URL, []shot{{"relay", "/relay", ""}, {"drain", "/nodes/mx1/drain", ""}, {"forget", "/nodes/mx4/forget", ""}, {"draining", "/nodes", ""}})
+	if err != nil {
+		return err
+	}
+	remembered := site.Find("mx1", func(m *fleet.Message) bool { return m.Fate() == fleet.FateDelivered })
+	if err := b.Open(site.URL + remembered); err != nil { // its conversations are remembered from now on
+		return err
+	}
+	if err := site.Leave(context.Background(), "mx1"); err != nil {
+		return err
+	}
+	return a.visit(b, site.URL, []shot{{"memory", "/messages", ""}, {"remembered", remembered, ""}, {"memorynodes", "/nodes", ""}})
+}
+
+func (a *album) visit(b *browser.Browser, base string, shots []shot) error {
+	for _, one := range shots {
 		if !a.wants(one.name) {
 			continue
 		}
-		if err := b.Open(site.URL + one.path); err != nil {
+		if err := b.Open(base + one.path); err != nil {
 			return err
 		}
 		if one.do != "" {
