@@ -8,3 +8,20 @@ service "smtp-out" {
 service "postfleet-node.mx1" {
   policy = "write"
 }
+# Who else is in the fleet, and what holds for all.
+node_prefix "" {
+  policy = "read"
+}
+key_prefix "postfleet/" {
+  policy = "read"
+}
+# Which DKIM keys this node has, and whose turn it is to rotate. The session has the name of the host's agent.
+key "postfleet/keys/mx1" {
+  policy = "write"
+}
+key "postfleet/lock/rotation" {
+  policy = "write"
+}
+session "mx1" {
+  policy = "write"
+}
