@@ -82,6 +82,8 @@ func TestForgetting(t *testing.T) {
 			&api.HealthCheck{Status: api.HealthCritical})
 	}
 	m.take(append(listed("a", "gone"), crashed(5)))
+	names("a", "gone") // b may have left for good
+	m.takeMarks(nil)
 	m.take(append(listed("a"), crashed(5)))
 	names("a", "b", "gone")
 	refused("c", fleet.CodeNotFound)
@@ -131,6 +133,19 @@ func TestForeignMarks(t *testing.T) {
 	if err := m.Forget(t.Context(), "a", "anna"); fleet.CodeOf(err) != fleet.CodeConflict {
 		t.Errorf("without a place for marks: %v", err)
 	}
+}
+
+// Whoever may not read the marks shows all nodes.
+func TestRefusedMarks(t *testing.T) {
+	kv := newKV()
+	kv.fails(http.StatusForbidden)
+	m := NewMembers(MembersOptions{Client: newTestClient(t, kv), Prefix: "p"})
+	m.take([]*api.ServiceEntry{entry("b", "192.0.2.1", api.AgentService{}, &api.HealthCheck{Status: api.HealthCritical})})
+	if list := m.Members(); len(list) != 0 {
+		t.Errorf("before it is known: %+v", list)
+	}
+	goUntil(t, m.followMarks)
+	await(t, "the node", func() bool { return len(m.Members()) == 1 })
 }
 
 func TestMarksAreFollowed(t *testing.T) {

@@ -3,7 +3,9 @@ package consul
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -21,8 +23,13 @@ type mark struct {
 	index uint64
 }
 
-// marked tells whether a node that is registered counts as one that left for good.
+// marked tells whether a node that is registered counts as one that left for good. Until it is known who left, one that is
+// not well and wasn't in the list before may be.
 func (m *Members) marked(name string, one registration) bool {
+	if m.marks == nil && m.o.Prefix != "" {
+		_, known := m.nodes[name]
+		return !known && !one.member.Healthy
+	}
 	mark, has := m.marks[name]
 	return has && !one.member.Healthy && one.index < mark.index
 }
@@ -72,6 +79,10 @@ func (m *Members) followMarks(ctx context.Context) {
 	m.o.Client.watch(ctx, askForgotten, m.o.Client.wait, func(q *api.QueryOptions) (*api.QueryMeta, error) {
 		pairs, meta, err := m.o.Client.api.KV().List(m.forgottenKeys(), q)
 		if err != nil {
+			var status api.StatusError
+			if errors.As(err, &status) && status.Code == http.StatusForbidden {
+				m.takeMarks(nil) // it won't be known
+			}
 			return nil, err
 		}
 		m.takeMarks(pairs)

@@ -44,6 +44,16 @@ func (f *fakeKV) store(key string, value []byte) {
 	f.changed = make(chan struct{})
 }
 
+// restore replaces the whole store by an older one.
+func (f *fakeKV) restore(values map[string]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.index, f.pairs = 1, map[string]*api.KVPair{}
+	for key, value := range values {
+		f.store(key, []byte(value))
+	}
+}
+
 func (f *fakeKV) get(key string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

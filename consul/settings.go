@@ -37,6 +37,7 @@ type Settings struct {
 
 	mu         sync.Mutex
 	known      settingsState
+	at         uint64 // index of the store then
 	configured fleet.Settings
 	away       string        // why Consul doesn't answer
 	refused    uint64        // index of a value in Consul that can't be used; 0: there is none
@@ -82,13 +83,17 @@ func NewSettings(o SettingsOptions) *Settings {
 func (s *Settings) Run(ctx context.Context) {
 	s.o.Client.watch(ctx, "settings", s.o.Client.wait, func(q *api.QueryOptions) (*api.QueryMeta, error) {
 		pair, meta, err := s.o.Client.api.KV().Get(s.key, q)
+		if err == nil && meta.LastIndex < s.index() {
+			// A server that lags behind what was read or written here, or a store that was restored: the leader knows.
+			pair, meta, err = s.o.Client.api.KV().Get(s.key, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				s.fail(err)
 			}
 			return nil, err
 		}
-		s.take(pair)
+		s.take(pair, meta.LastIndex)
 		return meta, nil
 	})
 }
@@ -147,6 +152,13 @@ func (s *Settings) Trouble() string {
 	return s.trouble
 }
 
+// index is that of the store at Consul's last word.
+func (s *Settings) index() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at
+}
+
 func (s *Settings) inForce() fleet.Settings {
 	if s.known.Stored {
 		return s.known.Settings
@@ -173,11 +185,11 @@ func (s *Settings) fail(err error) {
 	}
 }
 
-// take puts an answer of Consul in force; nil is a store without settings.
-func (s *Settings) take(pair *api.KVPair) {
+// take puts an answer of Consul in force; nil is a store without settings. at is the store's index then.
+func (s *Settings) take(pair *api.KVPair, at uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.away = ""
+	s.away, s.at = "", at
 	next, err := readSettings(pair)
 	if err != nil {
 		s.refuse(pair.ModifyIndex, err)

@@ -53,11 +53,11 @@ func (s *Settings) stored(seen uint64) uint64 {
 
 // look asks the leader for what is stored and puts it in force, so that a writer sees at once what they wrote.
 func (s *Settings) look(ctx context.Context) (*api.KVPair, error) {
-	pair, _, err := s.o.Client.api.KV().Get(s.key, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	pair, meta, err := s.o.Client.api.KV().Get(s.key, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
-	s.take(pair)
+	s.take(pair, meta.LastIndex)
 	return pair, nil
 }
 

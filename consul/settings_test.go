@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/consul/api"
 
 	"github.com/postfleet/postfleet/internal/fleet"
 )
@@ -137,6 +139,55 @@ func TestUnusableSettingsFromTheStart(t *testing.T) {
 	holds(t, s, fleet.RelayFailover, fleet.FromConfiguration)
 	must(t, s.Put(t.Context(), balance("anna")))
 	holds(t, s, fleet.RelayBalance, fleet.FromConsul)
+}
+
+// A server that lags behind, as a follower may, doesn't undo what was just written.
+func TestSettingsFromAServerThatLags(t *testing.T) {
+	kv := newKV()
+	kv.set(settingsKey, `{"relay": {"mode": "failover"}}`)
+	asked := make(chan struct{}, 100)
+	old := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && !r.URL.Query().Has("consistent") {
+			asked <- struct{}{}
+			reply(w, 11, []*api.KVPair{{Key: settingsKey, Value: []byte(`{"relay": {"mode": "failover"}}`), ModifyIndex: 11}})
+			return
+		}
+		kv.ServeHTTP(w, r)
+	})
+	s := NewSettings(SettingsOptions{Client: newTestClient(t, old)})
+	goUntil(t, s.Run)
+	holds(t, s, fleet.RelayFailover, fleet.FromConsul)
+	next := s.Settings()
+	next.Relay.Mode = fleet.RelayBalance
+	must(t, s.Put(t.Context(), next))
+	written := s.Settings()
+	for range 3 {
+		<-asked
+	}
+	if diff := cmp.Diff(written, s.Settings()); diff != "" {
+		t.Error(diff)
+	}
+	kv.set(settingsKey, "")
+	await(t, "the end of the settings", func() bool { return s.From() == fleet.FromConfiguration })
+	for range 3 {
+		<-asked
+	}
+	if s.From() != fleet.FromConfiguration {
+		t.Error("settings that were removed are back")
+	}
+}
+
+// A store that was restored from a snapshot counts from before.
+func TestSettingsOfARestoredStore(t *testing.T) {
+	kv := newKV()
+	s, _ := newTestSettings(t, kv, "")
+	must(t, s.Put(t.Context(), balance("anna")))
+	kv.restore(map[string]string{settingsKey: `{"relay": {"mode": "failover"}}`})
+	holds(t, s, fleet.RelayFailover, fleet.FromConsul)
+	if index := s.Settings().Index; index != 2 {
+		t.Errorf("index %d", index)
+	}
+	must(t, s.Put(t.Context(), s.Settings()))
 }
 
 // A token from before there were settings: the node goes by its configuration, and says so.
