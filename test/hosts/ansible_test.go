@@ -86,7 +86,7 @@ func (s *site) play(t *testing.T, ctx context.Context, playbook string, args ...
 	text, err := s.control.Run(ctx, "env", argv...)
 	out = string(text)
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", playbook, err, out)
+		t.Fatalf("%s: %v\n%s\n%s", playbook, err, out, s.journals(ctx))
 	}
 	hosts := recap.FindAllStringSubmatch(out, -1)
 	if len(hosts) == 0 {
@@ -100,4 +100,14 @@ func (s *site) play(t *testing.T, ctx context.Context, playbook string, args ...
 		changed += n
 	}
 	return changed, out
+}
+
+// journals is the end of what the daemons of the fleet's machines said.
+func (s *site) journals(ctx context.Context) string {
+	var text strings.Builder
+	for _, m := range s.nodes {
+		out, err := m.Run(ctx, "journalctl --no-pager --output=cat --lines=25 -u 'postfleet*' -u haproxy -u dnsmasq; systemctl --failed --no-pager --plain")
+		fmt.Fprintf(&text, "--- %s (%v)\n%s", m.Name, err, out)
+	}
+	return text.String()
 }
