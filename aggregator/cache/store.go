@@ -32,9 +32,9 @@ type coverage struct {
 	Until time.Time `json:"until"` // to here
 	// From is the first message of those that were looked at when it began: they, and all that were seen later, are as they
 	// were at Until.
-	From fleet.MessageID `json:"from"`
+	From fleet.MessageID `json:"from,omitzero"`
 	// Complete is the message from which on none is missing.
-	Complete fleet.MessageID `json:"complete"`
+	Complete fleet.MessageID `json:"complete,omitzero"`
 }
 
 // store is what is known of one node: a file, and where what is in it. The cache's own goroutine alone changes it.
