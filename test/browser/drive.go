@@ -254,7 +254,7 @@ func (s Stack) away(ctx context.Context, b *Browser) error {
 	named := func(selector string) string {
 		return fmt.Sprintf(`[...document.querySelectorAll(%q)].some(el => el.innerText.includes(%q) && el.innerText.includes("not answer"))`, selector, node)
 	}
-	for _, one := range []struct{ path, selector string }{{"/messages", ".notice.bad"}, {"/", ".notice.bad"}, {"/nodes", ".card.bad"}} {
+	for _, one := range []struct{ path, selector string }{{"/messages", ".notice"}, {"/", ".notice"}, {"/nodes", ".card.bad"}} {
 		if err := b.Open(s.URL + one.path); err != nil {
 			return err
 		}
