@@ -31,7 +31,8 @@ const mostHops = 24
 func (s *Server) hopsOf(ctx context.Context, m *fleet.Message) hopMessages {
 	found := hopMessages{}
 	for i := range m.Recipients {
-		if c := m.Recipients[i].Carried; c != nil && c.Node != m.Node && c.ID != 0 && len(found) < mostHops {
+		r := &m.Recipients[i]
+		if c := r.Carried; c != nil && c.Node == r.Carrier() && c.Node != m.Node && c.ID != 0 && len(found) < mostHops {
 			found[hopKey{c.Node, c.ID}] = hopMessage{}
 		}
 	}

@@ -2,6 +2,7 @@ package fakefleet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,16 +73,15 @@ func (k *maker) talk(m *fleet.Message) []fleet.Transcript {
 		r := &m.Recipients[i]
 		for j := range r.Attempts {
 			a := &r.Attempts[j]
-			if !k.captured {
-				if t := fleet.Reconstruct(m, r, a); t != nil {
-					a.Transcript = t.Key
-					all = append(all, *t)
-				}
-				continue
+			a.Transcript = a.ID.String()
+			if slices.ContainsFunc(all, func(t fleet.Transcript) bool { return t.Key == a.Transcript }) {
+				continue // one conversation for several recipients
 			}
-			t := k.outbound(m, r, a)
-			a.Transcript = t.Key
-			all = append(all, t)
+			if k.captured {
+				all = append(all, k.outbound(m, r, a))
+			} else if t := fleet.Reconstruct(m, r, a); t != nil {
+				all = append(all, *t)
+			}
 		}
 	}
 	return all
