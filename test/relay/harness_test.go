@@ -173,7 +173,8 @@ var receivedBy = regexp.MustCompile(`(?m)^(?:Received: |\s+)by (n[0-9]+)\.fleet\
 // for a hop.
 func (s *site) deliveries(id string) (ways []string) {
 	for _, taken := range s.tap.Taken() {
-		if !taken.Accepted || !bytes.Contains(taken.Content, []byte("<"+id+">")) {
+		header, _, _ := bytes.Cut(taken.Content, []byte("\r\n\r\n")) // the body of a notice has that of another
+		if !taken.Accepted || !bytes.Contains(header, []byte("Message-ID: <"+id+">")) {
 			continue
 		}
 		ways = append(ways, wayOf(taken.Content))
