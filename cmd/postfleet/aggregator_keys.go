@@ -24,7 +24,7 @@ func (dnsPlanner) Format(plan *fleet.DNSPlan, format string) (string, error) {
 }
 
 // shareKeysEvery is how often the nodes of a static fleet hear of each other's keys.
-const shareKeysEvery = 30 * time.Second
+const shareKeysEvery = 10 * time.Second
 
 func (u unreachable) Keys(context.Context) (*fleet.NodeKeys, error) { return nil, u.reason }
 

@@ -178,6 +178,8 @@ func (u *Updater) exchange(ctx context.Context, m *dns.Msg, sign bool) (*dns.Msg
 		}
 	}
 	switch {
+	case errors.Is(err, dns.ErrAuth): // NOTAUTH, and not for the signature's sake
+		return nil, ErrZone
 	case err != nil:
 		return nil, fmt.Errorf("ask %s: %w", u.Server, netWords(err, timeout))
 	case sign && u.Key != nil && reply.IsTsig() == nil && reply.Rcode == dns.RcodeSuccess:

@@ -166,9 +166,9 @@ func (k *keeper) round(ctx context.Context) {
 	}
 	k.schedule(ctx)
 	k.look(ctx)
-	k.publish(ctx)
 	k.share(ctx)
 	k.step()
+	k.publish(ctx) // last: a key that clashes with another node's is known by now
 }
 
 // first looks once before mail is taken, so that a node whose first key is in DNS signs from its first message on.

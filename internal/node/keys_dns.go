@@ -89,7 +89,10 @@ func observe(ctx context.Context, r *dnspublish.Resolver, key *fleet.Key) life.O
 // publish puts records of keys that need them into DNS, and takes those of retired keys out, where the node may.
 func (k *keeper) publish(ctx context.Context) {
 	how := k.how.Load()
-	if how.updater == nil {
+	k.mu.Lock()
+	known := k.peers.Known
+	k.mu.Unlock()
+	if how.updater == nil || !known {
 		return
 	}
 	var seen []life.Observation

@@ -43,6 +43,7 @@ func Open(o Options, admin *dkim.Keyring) (*Life, error) {
 			return nil, fmt.Errorf("make the directory of the keys' state: %w", err)
 		}
 	}
+	tidy(o.Dir)
 	l := &Life{o: o, next: next, admin: admin, state: &state{}, keys: map[string]*dkim.Key{}}
 	if err := l.Refresh(admin); err != nil {
 		return l, l.inMemory(err)

@@ -139,6 +139,22 @@ func writeState(dir string, s *state) error {
 	return syncDir(dir)
 }
 
+// tidy removes what writes left behind that a kill cut off. Nobody else writes while the lock is held.
+func tidy(dir string) {
+	held, err := lock(dir)
+	if err != nil {
+		return // whoever needs the lock says so
+	}
+	defer held.Close()
+	left, err := filepath.Glob(filepath.Join(dir, stateFile+".*"))
+	if err != nil {
+		return
+	}
+	for _, path := range left {
+		_ = os.Remove(path) // tried again at the next start
+	}
+}
+
 func syncDir(dir string) error {
 	file, err := os.Open(dir)
 	if err != nil {

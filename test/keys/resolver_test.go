@@ -1,0 +1,87 @@
+package keys
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// moods of a resolver that stands before BIND.
+const (
+	honest   = iota
+	silent   // answers nothing
+	slow     // answers when nobody waits any more
+	lying    // says that nothing exists, without the zone's word for it
+	failing  // SERVFAIL
+	confused // answers another question
+)
+
+// resolver passes questions to BIND in the mood that the test sets.
+type resolver struct {
+	addr   string
+	server string
+	mood   atomic.Int32
+	asked  atomic.Int64
+}
+
+func startResolver(t *testing.T, server func() string) *resolver {
+	t.Helper()
+	r := &resolver{}
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.addr = packets.LocalAddr().String()
+	var serving sync.WaitGroup
+	slowly := make(chan struct{})
+	listening := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		r.asked.Add(1)
+		r.answer(w, q, server(), slowly)
+	})}
+	serving.Go(func() { _ = listening.ActivateAndServe() })
+	t.Cleanup(func() {
+		close(slowly)
+		_ = listening.Shutdown()
+		serving.Wait()
+	})
+	return r
+}
+
+func (r *resolver) answer(w dns.ResponseWriter, q *dns.Msg, server string, ended <-chan struct{}) {
+	reply := new(dns.Msg)
+	switch r.mood.Load() {
+	case silent:
+		return
+	case slow:
+		select {
+		case <-time.After(4 * time.Second):
+		case <-ended:
+			return
+		}
+	case lying:
+		reply.SetRcode(q, dns.RcodeNameError)
+		_ = w.WriteMsg(reply)
+		return
+	case failing:
+		reply.SetRcode(q, dns.RcodeServerFailure)
+		_ = w.WriteMsg(reply)
+		return
+	case confused:
+		reply.SetReply(q)
+		reply.Question[0].Name = "elsewhere.example."
+		_ = w.WriteMsg(reply)
+		return
+	}
+	q = q.Copy()
+	id := q.Id
+	answer, _, err := (&dns.Client{Net: "tcp", Timeout: 5 * time.Second}).Exchange(q, server)
+	if err != nil {
+		return
+	}
+	answer.Id, answer.RecursionAvailable = id, true
+	_ = w.WriteMsg(answer)
+}
