@@ -200,10 +200,15 @@ func TestWhoSigns(t *testing.T) {
 // TestSignaturesWhileModesChange: under load, while the nodes change from one mode to another at different moments, every
 // mail arrives once, with good signatures of nodes and no other.
 func TestSignaturesWhileModesChange(t *testing.T) {
-	s := newSite(t, options{settings: "mode: off"})
+	s := newSite(t, options{settings: "mode: off\ncarrier_signs: true"})
 	s.ready(0, 2)
 	s.ready(1, 2)
 	records := s.records()
+	// Only n3 reaches this domain, so that there is something to fail over.
+	unreachable, err := lab.FreeHost()
+	s.must(err)
+	s.point("far.example", unreachable)
+	s.must(s.nodes[2].Postfix.Name(s.ctx, "far.example", s.ip))
 	var sent sync.Map
 	var count atomic.Int64
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -214,7 +219,11 @@ func TestSignaturesWhileModesChange(t *testing.T) {
 			for ctx.Err() == nil {
 				mails := make([]lab.Mail, 5)
 				for i := range mails {
-					mails[i] = lab.Mail{ID: lab.NewID(), From: fmt.Sprintf("s%d@shop.example", count.Add(1)), To: []string{"user@remote.example"},
+					domain := "remote.example"
+					if i == 0 {
+						domain = "far.example"
+					}
+					mails[i] = lab.Mail{ID: lab.NewID(), From: fmt.Sprintf("s%d@shop.example", count.Add(1)), To: []string{"user@" + domain},
 						Subject: "under load", Text: "A message."}
 				}
 				outcomes, err := lab.Client{}.Send(s.ctx, s.nodes[n%2].Postfix.Addr, mails...)
@@ -254,6 +263,7 @@ func TestSignaturesWhileModesChange(t *testing.T) {
 	for err := range failed {
 		t.Error(err)
 	}
+	s.point("far.example", s.ip)
 	ways, signers := map[string]int{}, map[string]int{}
 	var sample [][]byte
 	n := 0
