@@ -153,6 +153,9 @@ func describe(c *config.Milter, name string, selectors []fleet.Selector, api str
 	if c.Status.Listen != "" {
 		lines = append(lines, "status on "+string(c.Status.Listen))
 	}
+	if c.Relay.Enabled {
+		lines = append(lines, fmt.Sprintf("relays through the fleet: map on %s, mail of other nodes on %s", c.Relay.Map.Address, c.Relay.Listen))
+	}
 	if c.Consul.Enabled {
 		lines = append(lines, fmt.Sprintf("registers in Consul as %s and %s", c.Consul.APIService, c.Consul.MailService))
 	}

@@ -96,7 +96,7 @@ func New(c *config.Milter, o Options) (_ *Node, err error) {
 		banner: func(ctx context.Context) (string, error) { return mta.Banner(ctx, string(c.Postfix.SMTPAddress)) }}
 	// Ended in reverse: the milter drains while health and node API still answer, and the log is read to the last.
 	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildDiagnose, n.buildAPI, n.buildCarried, n.buildRelay, n.buildStatus,
-		n.buildMilter, n.buildRegistrar} {
+		n.buildMilter, n.buildRelay, n.buildRegistrar} {
 		if err := build(c); err != nil {
 			return nil, err
 		}

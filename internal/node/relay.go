@@ -23,7 +23,8 @@ type relaying struct {
 	probed  *relay.Probed // members of the static list; nil with Consul
 }
 
-// buildRelay needs the settings, the members and the identity; whoever is in its way comes after it.
+// buildRelay needs the settings, the members and the identity. It is ended before the milter, which has to serve the mail of
+// other nodes that is under way.
 func (n *Node) buildRelay(c *config.Milter) error {
 	if !c.Relay.Enabled {
 		return nil

@@ -32,12 +32,13 @@ type book struct {
 	mu    sync.RWMutex
 	nodes map[string]netip.Addr
 	addrs map[netip.Addr]string
+	next  netip.Addr // all before it are taken
 }
 
 // openBook reads the file; one that isn't there is an empty book. A file that can't be used is an error, since a second book
 // would give other members the addresses that the log has.
 func openBook(file string) (*book, error) {
-	b := &book{file: file, nodes: map[string]netip.Addr{}, addrs: map[netip.Addr]string{}}
+	b := &book{file: file, nodes: map[string]netip.Addr{}, addrs: map[netip.Addr]string{}, next: firstMember}
 	text, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -81,6 +82,7 @@ func (b *book) enter(nodes []string) error {
 		return nil
 	}
 	if err := b.save(); err != nil {
+		b.next = firstMember
 		for _, node := range fresh {
 			delete(b.addrs, b.nodes[node])
 			delete(b.nodes, node)
@@ -92,13 +94,12 @@ func (b *book) enter(nodes []string) error {
 
 // free is the first address that nobody has; those that end in 0 or 255 are left out, as they look like a network's.
 func (b *book) free() netip.Addr {
-	addr := firstMember
 	for {
-		last := addr.As4()[3]
+		addr, last := b.next, b.next.As4()[3]
+		b.next = addr.Next()
 		if _, taken := b.addrs[addr]; !taken && last != 0 && last != 255 {
 			return addr
 		}
-		addr = addr.Next()
 	}
 }
 

@@ -42,7 +42,7 @@ func TestBookKeepsAddresses(t *testing.T) {
 }
 
 func TestBookIsBounded(t *testing.T) {
-	b := &book{file: filepath.Join(t.TempDir(), "gates.json"), nodes: map[string]netip.Addr{}, addrs: map[netip.Addr]string{}}
+	b := &book{file: filepath.Join(t.TempDir(), "gates.json"), nodes: map[string]netip.Addr{}, addrs: map[netip.Addr]string{}, next: firstMember}
 	var names []string
 	for i := range maxBook + 10 {
 		names = append(names, fmt.Sprintf("n%d", i))

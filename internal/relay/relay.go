@@ -240,13 +240,16 @@ func (r *Relay) Addresses() (mapping, hop net.Addr, gate uint16) {
 // HopPort is the port where other nodes hand mail over.
 func (r *Relay) HopPort() int { return r.hop.Addr().(*net.TCPAddr).Port }
 
-// Stop takes no more connections, and lets those that are open end until ctx does; then it cuts them off, and Postfix tries
-// again elsewhere or later.
+// Stop takes no more questions and connections, and lets the connections with other nodes end until ctx does; then it cuts
+// them off, and Postfix tries again elsewhere or later.
 func (r *Relay) Stop(ctx context.Context) error {
 	if r.cancel != nil {
 		r.cancel()
 	}
 	r.running.Wait()
+	// Postfix keeps its connections to the map open for its next question, and asks again where one is gone.
+	_ = r.mapping.close() // told below
+	r.mapping.cut()
 	var ends sync.WaitGroup
 	for _, l := range r.listeners() {
 		ends.Go(func() { l.stop(ctx) })

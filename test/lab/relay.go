@@ -17,7 +17,9 @@ type Relay struct {
 	Hop   string // HOST:PORT of the hop port
 	Local string // HOST:PORT of Postfix's service for hop mail
 	Gate  int    // port of the gate
-	API   string // HOST:PORT of the node API, for NodeOptions: the others ask there what became of mail
+
+	Weight int    // in the static list; 0: 1
+	API    string // HOST:PORT of the node API, for NodeOptions: the others ask there what became of mail
 
 	node, socket string
 }

@@ -19,13 +19,20 @@ import (
 // api asks a node as an aggregator does.
 func (s *site) api(i int) *nodeapi.Client {
 	s.t.Helper()
-	return s.apiAs(i, "aggregator", fmt.Sprintf("page%d", i))
+	id, err := s.lab.Issue(s.ctx, binary, "aggregator", fmt.Sprintf("page%d", i))
+	s.must(err)
+	return s.apiAs(i, id)
 }
 
-func (s *site) apiAs(i int, role, holder string) *nodeapi.Client {
+// asNode asks a node as another one does.
+func (s *site) asNode(i, who int) *nodeapi.Client {
 	s.t.Helper()
-	id, err := s.lab.Issue(s.ctx, binary, role, holder)
-	s.must(err)
+	holder := "node-" + name(who)
+	return s.apiAs(i, lab.Identity{Cert: s.lab.Path("pki", holder+".pem"), Key: s.lab.Path("pki", holder+".key"), CA: s.lab.Path("pki", "ca.pem")})
+}
+
+func (s *site) apiAs(i int, id lab.Identity) *nodeapi.Client {
+	s.t.Helper()
 	files, err := pki.NewFiles(pki.FileOptions{Cert: id.Cert, Key: id.Key, CA: id.CA, Log: zap.NewNop()})
 	s.must(err)
 	client, err := nodeapi.NewClient(nodeapi.ClientOptions{Node: name(i), Base: "https://" + s.nodes[i].API,

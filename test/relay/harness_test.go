@@ -60,6 +60,7 @@ type site struct {
 // options of a site. The zero value is three nodes that don't relay.
 type options struct {
 	nodes    int
+	weights  []int                    // by node
 	settings string                   // of the section relay
 	main     map[string]string        // further lines of main.cf
 	names    []map[string]string      // by node, domains beside remote.example
@@ -80,6 +81,9 @@ func newSite(t *testing.T, o options) *site {
 	for i := range o.nodes {
 		relay, err := s.lab.NewRelay(name(i))
 		s.must(err)
+		if i < len(o.weights) {
+			relay.Weight = o.weights[i]
+		}
 		s.relay = append(s.relay, relay)
 	}
 	for i := range o.nodes {

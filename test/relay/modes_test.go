@@ -20,9 +20,9 @@ func TestOff(t *testing.T) {
 	}
 }
 
-// In balance every node gets its share, the own node too; no mail goes over more than one other node.
+// In balance every node gets its share by weight, the own node too; no mail goes over more than one other node.
 func TestBalance(t *testing.T) {
-	s := newSite(t, options{settings: "mode: balance"})
+	s := newSite(t, options{settings: "mode: balance", weights: []int{1, 2, 3}})
 	s.ready(0, 2)
 	const messages = 90
 	var mails []lab.Mail
@@ -38,10 +38,10 @@ func TestBalance(t *testing.T) {
 		ways[s.arrived(mails[i].ID)]++
 	}
 	t.Logf("of %d messages: %v", messages, ways)
-	for _, way := range []string{"n1", "n1>n2", "n1>n3"} {
+	for way, weight := range map[string]int{"n1": 1, "n1>n2": 2, "n1>n3": 3} {
 		// Evenly spread turns leave a share within few messages of its size; chance would need twice as much.
-		if math.Abs(float64(ways[way]-messages/3)) > 12 {
-			t.Errorf("%d messages went %s, want about %d", ways[way], way, messages/3)
+		if want := messages * weight / 6; math.Abs(float64(ways[way]-want)) > 12 {
+			t.Errorf("%d messages went %s, want about %d", ways[way], way, want)
 		}
 		delete(ways, way)
 	}
