@@ -37,7 +37,7 @@ func TestFitness(t *testing.T) {
 	until(t, ctx, b.balances(s.nodes...))
 	var list []figures
 	for _, f := range []fault{stopPostfix, stopDaemon, queueTooLong} {
-		out, _ := s.strike(t, ctx, b, f)
+		out := s.strike(t, ctx, b, f)
 		s.mend(t, ctx, b, f, &out)
 		list = append(list, out)
 	}

@@ -74,30 +74,32 @@ func (l *load) end() (all []*sent) {
 
 // phase is a time of the run; a quiet one has no fault.
 type phase struct {
-	name     string
-	from, to time.Time
-	quiet    bool
+	name  string
+	from  time.Time // until the next one
+	quiet bool
 }
 
 // phases follow each other without a gap.
 type phases []phase
 
 func (p *phases) begin(name string, quiet bool) {
-	now := time.Now()
-	if len(*p) > 0 {
-		(*p)[len(*p)-1].to = now
-	}
-	*p = append(*p, phase{name: name, from: now, to: now.Add(time.Hour), quiet: quiet})
+	*p = append(*p, phase{name: name, from: time.Now(), quiet: quiet})
 }
 
-// at is the phase in which an attempt began.
-func (p phases) at(t time.Time) *phase {
+// of is the phase in which an attempt began; of one that failed it is the fault that came before its end, if one did.
+func (p phases) of(a *attempt) *phase {
+	at := 0
 	for i := range p {
-		if !t.Before(p[i].from) && t.Before(p[i].to) {
+		if !a.begin.Before(p[i].from) {
+			at = i
+		}
+	}
+	for i := at; i < len(p) && a.cause != accepted; i++ {
+		if !p[i].quiet && p[i].from.Before(a.end) {
 			return &p[i]
 		}
 	}
-	return &p[0]
+	return &p[at]
 }
 
 // drainNode is what the administrator of a node types.

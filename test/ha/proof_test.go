@@ -86,7 +86,7 @@ func (r *trial) through(t *testing.T, ctx context.Context, f fault) {
 		r.load.goesOn(t, ctx, during)
 		must(t, f.mend(ctx, r.nodes[0]))
 	} else {
-		out, _ = r.strike(t, ctx, r.balancer, f)
+		out = r.strike(t, ctx, r.balancer, f)
 		r.load.goesOn(t, ctx, during)
 		r.site.mend(t, ctx, r.balancer, f, &out)
 		out.fault = name

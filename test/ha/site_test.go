@@ -1,13 +1,16 @@
 package ha
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +50,11 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	// Labs are below it, so that what they leave behind can be told by its name; Postfix has to enter.
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Setenv("TMPDIR", dir)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	binary = filepath.Join(dir, "postfleet")
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "github.com/postfleet/postfleet/cmd/postfleet")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -54,11 +62,32 @@ func run(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	if err := goleak.Find(); err != nil {
+	if err := errors.Join(goleak.Find(), leftBehind(dir)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return code
+}
+
+// leftBehind tells of processes that name a directory in their arguments or see a mount of it: with the last one of them a
+// host's namespaces end too, and with those its links and mounts.
+func leftBehind(dir string) error {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return err
+	}
+	var left []error
+	for _, entry := range entries {
+		if _, err := strconv.Atoi(entry.Name()); err != nil {
+			continue
+		}
+		arguments, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline")) // it may have ended
+		mounts, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "mountinfo"))
+		if bytes.Contains(arguments, []byte(dir+"/postfleet-lab-")) || bytes.Contains(mounts, []byte(dir)) {
+			left = append(left, fmt.Errorf("process %s is left: %q", entry.Name(), arguments))
+		}
+	}
+	return errors.Join(left...)
 }
 
 // need fails the test, and says why, where a skipped one would look like success.
