@@ -7,6 +7,7 @@ import (
 	"net/smtp"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -197,6 +198,16 @@ func TestForgetNode(t *testing.T) {
 	t.Parallel()
 	s := startSite(t)
 	n2 := s.Nodes[1]
+	there := func() {
+		t.Helper()
+		eventually(t, 30*time.Second, func() error {
+			if out := s.postfleet(t, 0, "node", "list"); !regexp.MustCompile(`(?m)^n2 .* ok$`).MatchString(out) {
+				return errors.New(out)
+			}
+			return nil
+		})
+	}
+	there()
 	if out := s.postfleet(t, 1, "node", "forget", "n2"); !strings.Contains(out, "stop its daemon first") {
 		t.Errorf("forget a node that is well: %q", out)
 	}
@@ -217,10 +228,5 @@ func TestForgetNode(t *testing.T) {
 		t.Errorf("the audit log says nothing of it:\n%s", audit)
 	}
 	must(t, n2.Start(within(t, time.Minute)))
-	eventually(t, 30*time.Second, func() error {
-		if out := s.postfleet(t, 0, "node", "list"); !strings.Contains(out, "n2 ") {
-			return errors.New(out)
-		}
-		return nil
-	})
+	there()
 }
