@@ -78,7 +78,7 @@ func (p *pages) functions() template.FuncMap {
 		"plural": plural, "dsnNote": dsnNote, "statusMark": statusMark, "rowID": rowID, "anchor": transcriptAnchor,
 		"clockDiff": clockDiffWords, "dict": dict, "join": strings.Join, "legend": legend, "hostPort": hostPort, "shortReply": shortReply, "noSubject": noSubject, "selectors": selectorNames,
 		"addOne":     func(n int) int { return n + 1 },
-		"drainWords": drainWords, "drainIcon": drainIcon,
+		"drainWords": drainWords, "noRelay": noRelay, "drainIcon": drainIcon,
 		"leg": newLegView, "branchMark": branchMark, "messageLink": messageLink, "timeOfDay": timeOfDay,
 		"rowData": func(r row, now time.Time) rowData { return rowData{r, now} },
 	}

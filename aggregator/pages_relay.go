@@ -100,7 +100,10 @@ func newRelayRow(node RelayNode, alone bool) relayRow {
 	row := relayRow{RelayNode: node}
 	state := node.State
 	if state == nil {
-		row.State = mark{"unknown", "quiet", "Not known", node.Error}
+		row.State = mark{"unknown", "quiet", "No part", "Hands nothing over and carries nothing"}
+		if node.Away {
+			row.State = mark{"unknown", "quiet", "Not known", "The node doesn't answer"}
+		}
 		return row
 	}
 	for _, one := range state.Candidates {

@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"context"
+	"slices"
 
 	"github.com/postfleet/postfleet/internal/fleet"
 )
@@ -46,8 +47,17 @@ type RelayAnswer struct {
 type RelayNode struct {
 	Node    string            `json:"node"`
 	Error   string            `json:"error,omitempty"` // why that isn't known
+	Away    bool              `json:"-"`               // it doesn't answer
 	Current bool              `json:"current"`         // it goes by the settings that are shown here
 	State   *fleet.RelayState `json:"state,omitempty"`
+}
+
+// noRelay says why a node that answers takes no part in relaying.
+func noRelay(info *fleet.NodeInfo) string {
+	if slices.Contains(info.Capabilities, fleet.CapRelay) {
+		return "takes no part in relaying: relay.enabled of its milter.yaml is false"
+	}
+	return "its version doesn't relay through other nodes"
 }
 
 // relayNodes tells how far the settings have arrived.
@@ -57,9 +67,9 @@ func relayNodes(nodes []NodeView, settings *fleet.Settings) []RelayNode {
 		one := RelayNode{Node: node.Member.Name}
 		switch {
 		case node.Info == nil:
-			one.Error = node.Answer.Error
+			one.Error, one.Away = node.Answer.Error, true
 		case node.Info.Relay == nil:
-			one.Error = "its version doesn't relay through other nodes"
+			one.Error = noRelay(node.Info)
 		default:
 			one.State = node.Info.Relay
 			one.Current = settings.Index > 0 && one.State.Index >= settings.Index
