@@ -95,8 +95,8 @@ func New(c *config.Milter, o Options) (_ *Node, err error) {
 	n.health = &mailHealth{drain: n.drains.check, milter: n.milterCheck, queue: limit.check, now: o.Now,
 		banner: func(ctx context.Context) (string, error) { return mta.Banner(ctx, string(c.Postfix.SMTPAddress)) }}
 	// Ended in reverse: the milter drains while health and node API still answer, and the log is read to the last.
-	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildDiagnose, n.buildAPI, n.buildCarried, n.buildRelay, n.buildStatus,
-		n.buildMilter, n.buildRelay, n.buildRegistrar} {
+	for _, build := range []func(*config.Milter) error{n.buildStore, n.buildFollower, n.buildConsul, n.buildFleet, n.buildDiagnose,
+		n.buildAPI, n.buildCarried, n.buildStatus, n.buildMilter, n.buildRelay, n.buildRegistrar} {
 		if err := build(c); err != nil {
 			return nil, err
 		}
