@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postfleet/postfleet/internal/config"
+	"github.com/postfleet/postfleet/internal/relay"
 	"github.com/postfleet/postfleet/internal/setup"
 )
 
@@ -123,7 +124,20 @@ func wanted(c *config.Milter, capture string) (setup.Wanted, error) {
 	}
 	address := c.Milter.Listen[0].Address
 	want.Milter = asPostfixReaches(address, string(c.Postfix.QueueDir))
+	if c.Relay.Enabled {
+		want.Relay = wantedRelay(c)
+	}
 	return want, nil
+}
+
+// wantedRelay is what relaying through the fleet asks of Postfix.
+func wantedRelay(c *config.Milter) *setup.Relay {
+	socket := c.Relay.Map.Address
+	want := &setup.Relay{Map: relay.Table(socket.Network, socket.Address, string(c.Postfix.QueueDir))}
+	for _, s := range (relay.Wiring{Gate: c.Relay.GatePort, Local: string(c.Relay.Postfix)}).Services() {
+		want.Services = append(want.Services, setup.Service{Name: s.Name, Type: s.Type, Line: s.Line()})
+	}
+	return want
 }
 
 // asPostfixReaches writes a socket of ours as Postfix names it: one below the queue directory relative to it, which is right

@@ -44,12 +44,7 @@ const (
 )
 
 func newRelayPostfix(c *config.Milter, postfix *mta.Postfix, now func() time.Time) *relayPostfix {
-	address := c.Relay.Map.Address
-	table := "socketmap:inet:" + address.Address + ":relay"
-	if address.Network == "unix" {
-		// Postfix's daemons know the socket from below the queue directory too, as those that are chrooted there have to.
-		table = "socketmap:unix:" + strings.TrimPrefix(address.Address, string(c.Postfix.QueueDir)+"/") + ":relay"
-	}
+	table := relay.Table(c.Relay.Map.Address.Network, c.Relay.Map.Address.Address, string(c.Postfix.QueueDir))
 	return &relayPostfix{postfix: postfix, now: now, table: table, fallback: fmt.Sprintf("[127.43.0.1]:%d", c.Relay.GatePort)}
 }
 

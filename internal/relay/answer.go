@@ -8,10 +8,11 @@ import (
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
-// The Postfix services that answers name; docs/relay.md has their lines of master.cf.
+// The Postfix services; Wiring has their lines of master.cf.
 const (
-	hopService      = "postfleet-hop"
+	hopService      = fleet.HopService
 	failoverService = "postfleet-failover"
+	carryService    = "postfleet-carry"
 )
 
 // maxHops bounds the list of next hops in one answer: who is not reached through so many is not reached through more.

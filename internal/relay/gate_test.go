@@ -61,6 +61,7 @@ func TestCarrierGoesAway(t *testing.T) {
 	origin, carrier := twoHosts(t)
 	client := origin.dialGate(t, "n2")
 	carrier.accept(t)
+	eventually(t, "the connection is handed over", func() bool { return origin.State().Handed == 1 })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := carrier.Stop(ctx); err != nil {

@@ -9,6 +9,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+
+	"github.com/postfleet/postfleet/internal/relay"
 )
 
 // Relay is what a node that relays through the fleet needs of its Postfix and its daemon, with addresses that are free on
@@ -63,29 +65,18 @@ func (f *Fleet) peers() []*Relay {
 
 // Main are the lines of main.cf.
 func (r *Relay) Main() map[string]string {
-	return map[string]string{"sender_dependent_default_transport_maps": "socketmap:unix:" + r.socket + ":relay"}
+	return map[string]string{"sender_dependent_default_transport_maps": relay.Table("unix", r.socket, "")}
 }
 
 // Services are the lines of master.cf; capture logs every line of the conversations with destinations.
-func (r *Relay) Services(capture bool) []string {
-	name, debug := "postfix-"+r.node+"/", ""
-	if capture {
-		debug = " -o debug_peer_list=0.0.0.0/0,[::]/0 -o debug_peer_level=1"
+func (r *Relay) Services(capture bool) (lines []string) {
+	for _, service := range (relay.Wiring{LogName: "postfix-" + r.node, Gate: r.Gate, Local: r.Local}).Services() {
+		if capture && service.Command == "smtp" {
+			service.Options = append(service.Options, "debug_peer_list=0.0.0.0/0,[::]/0", "debug_peer_level=1")
+		}
+		lines = append(lines, service.Line())
 	}
-	return []string{
-		"postfleet-hop unix - - n - - smtp -o syslog_name=" + name + "postfleet-hop -o smtp_tls_security_level=none" +
-			" -o smtp_send_xforward_command=yes -o smtp_fallback_relay= -o smtp_sasl_auth_enable=no" + debug,
-		fmt.Sprintf("postfleet-failover unix - - n - - smtp -o syslog_name=%spostfleet-failover -o smtp_fallback_relay=[127.43.0.1]:%d"+
-			" -o smtp_send_xforward_command=yes%s", name, r.Gate, debug),
-		"postfleet-carry unix - - n - - smtp -o syslog_name=" + name + "postfleet-carry -o smtp_fallback_relay=" + debug,
-		r.Local + " inet n - n - - smtpd -o syslog_name=" + name + "postfleet-hop -o smtpd_upstream_proxy_protocol=haproxy" +
-			" -o content_filter=postfleet-carry: -o milter_macro_daemon_name=postfleet-hop -o milter_default_action=tempfail" +
-			" -o mynetworks=0.0.0.0/0,[::]/0 -o smtpd_authorized_xforward_hosts=0.0.0.0/0,[::]/0 -o smtpd_peername_lookup=no" +
-			" -o smtpd_client_restrictions= -o smtpd_helo_restrictions= -o smtpd_sender_restrictions= -o smtpd_recipient_restrictions=" +
-			" -o smtpd_data_restrictions= -o smtpd_end_of_data_restrictions= -o smtpd_relay_restrictions=permit_mynetworks,reject" +
-			" -o smtpd_tls_security_level=none -o smtpd_sasl_auth_enable=no -o local_header_rewrite_clients=" +
-			" -o receive_override_options=no_unknown_recipient_checks,no_header_body_checks,no_address_mappings",
-	}
+	return lines
 }
 
 // Config is the section relay of milter.yaml, with settings such as "mode: balance" as its further lines. peers are the
