@@ -209,7 +209,7 @@ func (s Stack) look(_ context.Context, b *Browser) error {
 			return err
 		}
 		for _, path := range []string{"/", "/messages", "/messages?view=bounced&since=yesterday", "/messages?sender=nobody@nowhere.example",
-			message, message + "/transcripts", "/nodes", "/help", "/nothing"} {
+			message, message + "/transcripts", "/trace?limit=5&since=30d&sender=" + s.Sender, "/trace?sender=nobody@nowhere.example", "/nodes", "/help", "/nothing"} {
 			if err := s.judge(b, path, form.name, form.width); err != nil {
 				return err
 			}
