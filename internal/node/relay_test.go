@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/postfleet/postfleet/internal/config"
+	"github.com/postfleet/postfleet/internal/node/mta"
+)
+
+// Only a Postfix that asks this node, has the services and sends its mail out itself may hand over.
+func TestRelayPostfix(t *testing.T) {
+	whole := func(change func(*mta.Routing)) *mta.Routing {
+		r := &mta.Routing{DefaultTransport: "smtp", SenderTransports: []string{"hash:/etc/postfix/own", "socketmap:unix:postfleet/map.sock:relay"},
+			Services: []string{"postfleet-hop", "postfleet-failover", "postfleet-carry"}, Fallback: "[127.43.0.1]:10029"}
+		change(r)
+		return r
+	}
+	c := config.DefaultMilter()
+	p := newRelayPostfix(&c, nil, time.Now)
+	for _, tc := range []struct {
+		name, want string
+		routing    *mta.Routing
+	}{
+		{"whole", "", whole(func(*mta.Routing) {})},
+		{"socket in full", "", whole(func(r *mta.Routing) {
+			r.SenderTransports = []string{"socketmap:unix:/var/spool/postfix/postfleet/map.sock:relay"}
+		})},
+		{"not asked", "doesn't ask this node", whole(func(r *mta.Routing) { r.SenderTransports = nil })},
+		{"somebody else's map", "doesn't ask this node", whole(func(r *mta.Routing) { r.SenderTransports = []string{"socketmap:unix:other.sock:relay"} })},
+		{"relayhost", "relayhost of its own: [smart.example]", whole(func(r *mta.Routing) { r.Relayhost = "[smart.example]" })},
+		{"default_transport to a host", "default_transport is smtp:[smart.example]", whole(func(r *mta.Routing) { r.DefaultTransport = "smtp:[smart.example]" })},
+		{"default_transport of another kind", "default_transport is uucp", whole(func(r *mta.Routing) { r.DefaultTransport = "uucp" })},
+		{"default_transport with a colon", "", whole(func(r *mta.Routing) { r.DefaultTransport = "smtp:" })},
+		{"a service is missing", "lacks the service postfleet-carry", whole(func(r *mta.Routing) { r.Services = r.Services[:2] })},
+		{"another fallback", `is "[127.43.0.1]:25", expected [127.43.0.1]:10029`, whole(func(r *mta.Routing) { r.Fallback = "[127.43.0.1]:25" })},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := p.problem(tc.routing)
+			if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// A postconf that fails leaves what was known; before anything is known nothing is handed over.
+func TestRelayPostfixCantBeRead(t *testing.T) {
+	dir := t.TempDir()
+	script := filepath.Join(dir, "postconf")
+	answer := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(script, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer("exit 1\n")
+	c := config.DefaultMilter()
+	p := newRelayPostfix(&c, mta.New(mta.Options{ConfigDir: dir, Postconf: script}), time.Now)
+	p.look()
+	if problem := p.facts().Problem; !strings.HasPrefix(problem, "Postfix's configuration can't be read: postconf: ") {
+		t.Errorf("problem %q", problem)
+	}
+	answer(`case "$*" in
+*-P*) echo 'postfleet-failover/unix/smtp_fallback_relay = [127.43.0.1]:10029' ;;
+*-M*) printf '%s unix - - n - - smtp\n' postfleet-hop postfleet-failover postfleet-carry ;;
+*) echo 'default_transport = smtp'; echo 'inet_protocols = all'; echo 'relayhost ='
+   echo 'sender_dependent_default_transport_maps = inline:{a=b, c=d}, socketmap:unix:postfleet/map.sock:relay' ;;
+esac
+`)
+	p.look()
+	if got := p.facts(); got.Problem != "" || !got.Wired || !got.IPv6 {
+		t.Errorf("facts %+v", got)
+	}
+	if _, transports := p.tables(); len(transports) != 1 || transports[0] != "inline:{a=b, c=d}" {
+		t.Errorf("tables %q", transports)
+	}
+	answer("exit 1\n")
+	p.look()
+	if got := p.facts(); got.Problem != "" || !got.Wired {
+		t.Errorf("facts after a failure: %+v", got)
+	}
+}
+
+// tables are Postfix's, in memory.
+type tables map[string]map[string]string
+
+func (t tables) lookup(_ context.Context, names, keys []string) (string, bool, error) {
+	for _, key := range keys {
+		for _, name := range names {
+			if name == "broken" {
+				return "", false, errors.New("open database: no such file")
+			}
+			if value, found := t[name][key]; found {
+				return value, true, nil
+			}
+		}
+	}
+	return "", false, nil
+}
+
+func TestSmartHosts(t *testing.T) {
+	postfix := tables{
+		"hosts": {"smart@a.example": "[h]:25", "@b.example": "[h]:25", "not@b.example": "DUNNO", "empty@b.example": "", "<>": "[h]:25"},
+		"ways":  {"own@a.example": "smtp:[h]", "@c.example": "DUNNO"},
+	}
+	for _, c := range []struct {
+		name, sender      string
+		hosts, transports []string
+		want              bool
+	}{
+		{name: "no tables", sender: "smart@a.example"},
+		{name: "address", sender: "smart@a.example", hosts: []string{"hosts"}, want: true},
+		{name: "another", sender: "x@a.example", hosts: []string{"hosts"}},
+		{name: "extension", sender: "smart+list@a.example", hosts: []string{"hosts"}, want: true},
+		{name: "domain", sender: "x@b.example", hosts: []string{"hosts"}, want: true},
+		{name: "exception", sender: "not@b.example", hosts: []string{"hosts"}},
+		{name: "null sender", sender: `"<>"`, hosts: []string{"hosts"}, want: true},
+		{name: "transport", sender: "own@a.example", transports: []string{"ways"}, want: true},
+		{name: "default transport", sender: "x@c.example", transports: []string{"ways"}, want: true},
+		{name: "can't be looked up", sender: "x@d.example", hosts: []string{"broken"}, want: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now, asked := time.Unix(1e9, 0), 0
+			s := &smartHosts{now: func() time.Time { return now }, log: zap.NewNop(), senders: map[string]verdict{}, again: make(chan string, 1),
+				tables: func() ([]string, []string) { return c.hosts, c.transports },
+				lookup: func(ctx context.Context, names, keys []string) (string, bool, error) {
+					asked++
+					return postfix.lookup(ctx, names, keys)
+				}}
+			if got := s.has(c.sender); got != c.want {
+				t.Fatalf("%t, want %t", got, c.want)
+			}
+			first := asked
+			if s.has(c.sender) != c.want || asked != first {
+				t.Errorf("asked %d times, then %d", first, asked)
+			}
+			now = now.Add(verdictKept)
+			if s.has(c.sender) != c.want || asked != first {
+				t.Error("an old verdict was not given at once")
+			}
+			if again := len(s.again); again != min(first, 1) {
+				t.Errorf("%d senders are to be asked again", again)
+			}
+		})
+	}
+}
