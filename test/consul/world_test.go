@@ -3,8 +3,13 @@ package consul
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,7 +23,30 @@ import (
 	"github.com/postfleet/postfleet/test/lab"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		if err := os.RemoveAll(built); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(status)
+	}))
+}
+
+// built is the directory of postfleet, once a test asked for it.
+var built string
+
+var binary = sync.OnceValues(func() (string, error) {
+	var err error
+	if built, err = os.MkdirTemp("", "postfleet-consul-"); err != nil {
+		return "", err
+	}
+	path := filepath.Join(built, "postfleet")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, "github.com/postfleet/postfleet/cmd/postfleet")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", build, err, out)
+	}
+	return path, nil
+})
 
 const (
 	nodeService       = "postfleet-node"
