@@ -11,7 +11,7 @@ import (
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
-// What the audit log says of keys.
+// ActionKeys is an order about DKIM keys.
 const ActionKeys Action = "dkim_keys"
 
 // DNSPlanner knows which DNS records a fleet needs.
@@ -97,12 +97,12 @@ func (s *Server) orderKeys(r *http.Request, node string, change KeyChange) (keys
 }
 
 func (s *Server) apiDNS(w http.ResponseWriter, r *http.Request) {
-	values, err := parameters(r, "format")
+	values, err := parameters(r, "as")
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	if format := values.Get("format"); format != "" && format != "json" {
+	if format := values.Get("as"); format != "" && format != "json" {
 		s.dnsText(w, r, format)
 		return
 	}

@@ -61,7 +61,7 @@ func TestDocsNameEveryAction(t *testing.T) {
 	}
 	want := []string{string(ActionSignIn), string(ActionSignInFailed), string(ActionSignOut), string(ActionMessages), string(ActionMessage),
 		string(ActionTranscript), string(ActionExport), string(ActionLive), string(ActionToken), string(ActionTokenFailed), string(ActionRefused),
-		string(ActionRelay), string(ActionDrain), string(ActionUndrain), string(ActionForget), string(ActionDiagnose), string(ActionTest)}
+		string(ActionRelay), string(ActionDrain), string(ActionUndrain), string(ActionForget), string(ActionDiagnose), string(ActionTest), string(ActionKeys)}
 	if diff := cmp.Diff(want, doc.Components.Schemas.Entry.Properties.Action.Enum); diff != "" {
 		t.Errorf("actions (-) and description (+) differ:\n%s", diff)
 	}

@@ -31,6 +31,7 @@ type fakeNode struct {
 	hangs       bool  // answers nothing until the question's context ends
 	asked       []int // limits of the Messages calls
 	infos       int
+	orders      []fleet.KeyOrder
 	refused     int // Events calls that failed
 	listeners   map[chan fleet.Change]bool
 	breaks      chan struct{} // closed: the streams break

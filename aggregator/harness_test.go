@@ -80,6 +80,7 @@ func newServer(t *testing.T, change ...func(*Options)) *testServer {
 	}
 	o := Options{
 		Fleet:      newTestFanout(t, ts.fleet),
+		DNS:        fakeDNS{},
 		Listen:     "127.0.0.1:0",
 		UsersFile:  filepath.Join(ts.dir, "users"),
 		TokensFile: filepath.Join(ts.dir, "tokens"),

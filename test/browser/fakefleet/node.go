@@ -21,6 +21,7 @@ type Node struct {
 	messages    []fleet.Message // oldest first
 	transcripts map[fleet.MessageID][]fleet.Transcript
 	listeners   map[chan fleet.Change]bool
+	made        []fleet.Key // by orders to rotate
 	down        error
 	delay       time.Duration // by which the clock of the node runs ahead of ours
 }

@@ -89,7 +89,7 @@ func Start(o Options) (*Site, error) {
 		}
 	}
 	var err error
-	s.server, err = aggregator.New(aggregator.Options{Fleet: s.fanout, Settings: common, Listen: "127.0.0.1:0", UsersFile: users,
+	s.server, err = aggregator.New(aggregator.Options{Fleet: s.fanout, Settings: common, DNS: plan{}, Listen: "127.0.0.1:0", UsersFile: users,
 		TokensFile: filepath.Join(o.Dir, "tokens"), AuditFile: filepath.Join(o.Dir, "audit.log"), Version: "1.0.0", Log: o.Log})
 	if err != nil {
 		return nil, err
