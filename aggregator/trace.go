@@ -76,6 +76,7 @@ type NearMiss struct {
 type TracedNode struct {
 	Node     string    `json:"node"`
 	Error    string    `json:"error,omitempty"`     // why it could not be asked
+	AsOf     time.Time `json:"as_of,omitzero"`      // with Error: what is here of it is from memory, as known then
 	Since    time.Time `json:"since,omitzero"`      // of its oldest record
 	LastLine time.Time `json:"last_line,omitzero"`  // of its log that was read
 	Behind   int64     `json:"behind_bytes"`        // of its log that were not read yet

@@ -20,9 +20,12 @@ func (s *Server) tracedNodes(ctx context.Context, q *fleet.Query, answers []Answ
 	}
 	nodes := []TracedNode{}
 	for _, answer := range answers {
-		node := TracedNode{Node: answer.Node, Error: answer.Error, Limits: []string{}}
+		node := TracedNode{Node: answer.Node, Error: answer.Error, AsOf: answer.AsOf, Limits: []string{}}
 		limit := func(format string, args ...any) { node.Limits = append(node.Limits, fmt.Sprintf(format, args...)) }
-		if node.Error != "" {
+		switch {
+		case node.Error != "" && !node.AsOf.IsZero():
+			limit("did not answer: what is here of it is from memory, as of %s", node.AsOf.UTC().Format("2006-01-02 15:04:05 UTC"))
+		case node.Error != "":
 			limit("did not answer, so what it has is not here")
 		}
 		if info := views[answer.Node].Info; info != nil {

@@ -2,6 +2,7 @@ package advice
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -81,6 +82,24 @@ example: host a.mx.partner.example[192.0.2.1] said: 421 4.7.1 please come later
 		if got := book.Find(other); got != nil {
 			t.Errorf("%+v comes to %+v", other, got)
 		}
+	}
+}
+
+// The example of the document is one.
+func TestDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/trace.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "```\n# /etc/postfleet/advice.d/")
+	block, _, found := strings.Cut(block, "```")
+	book, err := Parse("docs/trace.md", []byte("# "+block))
+	if err != nil || !found || book.Len() != 1 {
+		t.Fatalf("%v", err)
+	}
+	got := book.Find(Reply{Text: "host mx.partner.example[192.0.2.1] said: 421 4.3.2 Down for maintenance (in reply to MAIL FROM command)"})
+	if got == nil || got.Title != "The partner's server is down for maintenance" {
+		t.Errorf("%+v", got)
 	}
 }
 
