@@ -93,5 +93,8 @@ func Table(network, address, queueDir string) string {
 	if network != "unix" {
 		return "socketmap:inet:" + address + ":" + mapName
 	}
-	return "socketmap:unix:" + strings.TrimPrefix(address, strings.TrimSuffix(queueDir, "/")+"/") + ":" + mapName
+	if dir := strings.TrimSuffix(queueDir, "/"); dir != "" {
+		address = strings.TrimPrefix(address, dir+"/")
+	}
+	return "socketmap:unix:" + address + ":" + mapName
 }

@@ -36,6 +36,7 @@ func TestTable(t *testing.T) {
 	for _, c := range []struct{ network, address, queue, want string }{
 		{"unix", "/var/spool/postfix/postfleet/map.sock", "/var/spool/postfix/", "socketmap:unix:postfleet/map.sock:relay"},
 		{"unix", "/run/postfleet/map.sock", "/var/spool/postfix", "socketmap:unix:/run/postfleet/map.sock:relay"},
+		{"unix", "/run/postfleet/map.sock", "", "socketmap:unix:/run/postfleet/map.sock:relay"},
 		{"tcp", "127.0.0.1:10030", "/var/spool/postfix", "socketmap:inet:127.0.0.1:10030:relay"},
 	} {
 		if got := Table(c.network, c.address, c.queue); got != c.want {
