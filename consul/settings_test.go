@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/hashicorp/consul/api"
 
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -266,4 +268,32 @@ func TestStateThatCannotBeKept(t *testing.T) {
 	s, _ := newTestSettings(t, newKV(), "/nowhere/settings.json")
 	must(t, s.Put(t.Context(), balance("anna")))
 	holds(t, s, fleet.RelayBalance, fleet.FromConsul)
+}
+
+// Whatever stands in the store, what is taken from it is valid, and the same when it is written and read again.
+func FuzzReadSettings(f *testing.F) {
+	for _, seed := range []string{`{}`, `null`, `{"relay": {"mode": "balance", "max_queue": 5, "carry": ["mx1"], "rules": [{"domain": "<>", "mode": "off"}]}}`,
+		`{"changed": "2026-11-23T16:00:00Z", "changed_by": "anna", "relay": {"mode": "loud"}}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		state, err := readSettings(&api.KVPair{Value: value, ModifyIndex: 7})
+		if err != nil {
+			return
+		}
+		if err := state.Settings.Validate(); err != nil || !state.Stored || state.Settings.Index != 7 {
+			t.Fatalf("taken: %+v, %v", state, err)
+		}
+		text, err := json.Marshal(state.Settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := readSettings(&api.KVPair{Value: text, ModifyIndex: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(state, again, cmp.AllowUnexported(settingsState{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
