@@ -72,6 +72,8 @@ func (n *fakeNode) Info(ctx context.Context) (*fleet.NodeInfo, error) {
 	if err := n.ready(ctx); err != nil {
 		return nil, err
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	info := n.info
 	return &info, nil
 }

@@ -32,6 +32,13 @@ func (n drainingNode) Drain(ctx context.Context, order fleet.DrainOrder) (*fleet
 	return n.info.Drain, nil
 }
 
+// drained tells whether a node drains.
+func drained(n *fakeNode) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.info.Drain != nil
+}
+
 // forgettingFleet are members that forget.
 type forgettingFleet struct {
 	*fakeFleet
@@ -48,12 +55,12 @@ func (f *forgettingFleet) Forget(_ context.Context, node, by string) error {
 func orderly(t *testing.T) (*testServer, *forgettingFleet, *cache.Cache) {
 	f := &forgettingFleet{fakeFleet: newFakeFleet("a", "b")}
 	f.node("a").info.Capabilities = append(f.node("a").info.Capabilities, fleet.CapDrain)
+	f.node("b").down = errDown
 	memory := newMemory(t, t.TempDir())
 	fan := NewFanout(FanoutOptions{Members: f, Log: newTestFanout(t, f.fakeFleet).log, Memory: memory, Dial: func(m fleet.Member) Node {
 		return drainingNode{f.node(m.Name)}
 	}})
 	t.Cleanup(fan.Close)
-	f.node("b").down = errDown
 	ts := startServer(t, func(o *Options) { o.Fleet = fan })
 	ts.fleet = f.fakeFleet
 	return ts, f, memory
@@ -150,11 +157,11 @@ func TestOrderPages(t *testing.T) {
 	if text := string(ts.get(viewer, "/nodes").body); strings.Contains(text, "nodeacts") {
 		t.Error("a viewer is offered orders")
 	}
-	if got := ts.get(admin, "/nodes/a/drain"); got.status != http.StatusOK || a.info.Drain != nil || !strings.Contains(string(got.body), `action="/nodes/a/drain"`) {
+	if got := ts.get(admin, "/nodes/a/drain"); got.status != http.StatusOK || drained(a) || !strings.Contains(string(got.body), `action="/nodes/a/drain"`) {
 		t.Fatalf("asked: %d", got.status)
 	}
 	got := ts.submit(admin, "/nodes/a/drain", url.Values{"reason": {"<b>kernel"}})
-	if got.status != http.StatusSeeOther || got.header.Get("Location") != "/nodes#t-a" || a.info.Drain == nil {
+	if got.status != http.StatusSeeOther || got.header.Get("Location") != "/nodes#t-a" || !drained(a) {
 		t.Fatalf("drained: %d to %s", got.status, got.header.Get("Location"))
 	}
 	text = string(ts.get(viewer, "/nodes").body)
@@ -163,7 +170,7 @@ func TestOrderPages(t *testing.T) {
 			t.Errorf("the nodes page lacks %s", want)
 		}
 	}
-	if got := ts.submit(admin, "/nodes/a/undrain", nil); got.status != http.StatusSeeOther || a.info.Drain != nil {
+	if got := ts.submit(admin, "/nodes/a/undrain", nil); got.status != http.StatusSeeOther || drained(a) {
 		t.Errorf("undrained: %d", got.status)
 	}
 	if got := ts.submit(admin, "/nodes/b/drain", nil); got.status != http.StatusServiceUnavailable || !strings.Contains(string(got.body), "Not done.") {
