@@ -22,6 +22,7 @@ type Node struct {
 	transcripts map[fleet.MessageID][]fleet.Transcript
 	listeners   map[chan fleet.Change]bool
 	made        []fleet.Key // by orders to rotate
+	diagnoses   *fleet.Diagnoses
 	down        error
 	delay       time.Duration // by which the clock of the node runs ahead of ours
 }
