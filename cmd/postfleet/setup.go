@@ -42,7 +42,7 @@ postfleet's and leaves the rest, also what came later.
 
 Where Postfix signs in to a relay, conversations are not captured unless --capture=on says so: Postfix would write the
 passwords that it looks up into its log.`,
-		Example: "  postfleet setup            # look\n  postfleet setup --yes      # do\n  postfleet setup --undo --yes",
+		Example: "  postfleet setup\n  postfleet setup --yes\n  postfleet setup --undo --yes",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runSetup(cmd, &flags) },
 	}
