@@ -285,7 +285,9 @@ func TestPull(t *testing.T) {
 	carriers.add("mx2", hopOf(named, "mx2"))
 	carriers.add("mx3", hopOf(any, "mx3"))
 	p, c := run(t, mine, carriers)
-	eventually(t, "two are told", func() bool { return mine.fate(named.ID) == fleet.FateDelivered && mine.fate(any.ID) == fleet.FateDelivered })
+	eventually(t, "two are told", func() bool {
+		return mine.fate(named.ID) == fleet.FateDelivered && mine.fate(any.ID) == fleet.FateDelivered
+	})
 	if got := any.Recipients[1].Carrier(); got != "mx3" {
 		t.Errorf("the node that took it: %q", got)
 	}

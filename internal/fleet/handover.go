@@ -5,15 +5,16 @@ import (
 	"time"
 )
 
-// Handover is a mail that a node handed to another, as it asks that node what became of it. Both ends' queue ids and the
-// Message-ID have to be right before a word is said.
+// Handover is a mail that a node handed to another, as it asks that node what became of it. The queue id there and the
+// Message-ID have to be right before a word is said, and the queue id here where Postfix told it.
 type Handover struct {
 	Carrier     string    `json:"-"` // whom to ask; AnyCarrier: all that might have it
 	QueueID     string    `json:"queue_id"`
-	OrigQueueID string    `json:"orig_queue_id"` // on the node that asks
-	MessageID   string    `json:"message_id"`    // of the mail
-	Time        time.Time `json:"time"`          // when it was handed over, by the clock of the node that asks
-	ID          MessageID `json:"id,omitempty"`  // of the carrier's message, once it has told
+	OrigQueueID string    `json:"orig_queue_id"`            // on the node that asks
+	PriorID     string    `json:"prior_queue_id,omitempty"` // there, before a content filter gave the mail back
+	MessageID   string    `json:"message_id"`               // of the mail
+	Time        time.Time `json:"time"`                     // when it was handed over, by the clock of the node that asks
+	ID          MessageID `json:"id,omitempty"`             // of the carrier's message, once it has told
 	Recipients  []string  `json:"recipients"`
 }
 
@@ -34,7 +35,8 @@ func (m *Message) Handovers() []Handover {
 			continue
 		}
 		a := r.handed()
-		h := handoverOf(&all, Handover{Carrier: r.Carrier(), QueueID: a.RemoteID, OrigQueueID: m.QueueID, MessageID: m.MessageID, Time: a.Time})
+		h := handoverOf(&all, Handover{Carrier: r.Carrier(), QueueID: a.RemoteID, OrigQueueID: m.QueueID, PriorID: m.prior(),
+			MessageID: m.MessageID, Time: a.Time})
 		h.Recipients = append(h.Recipients, r.Address)
 		if r.Carried != nil {
 			fill(&h.ID, r.Carried.ID)
@@ -54,10 +56,21 @@ func handoverOf(all *[]Handover, h Handover) *Handover {
 	return &(*all)[len(*all)-1]
 }
 
+// prior is the queue id that the mail had before it was given back to this node; see [Hop.QueueID].
+func (m *Message) prior() string {
+	for i := range m.Links {
+		if m.Links[i].Kind == LinkResentOf {
+			return m.Links[i].QueueID
+		}
+	}
+	return ""
+}
+
 // Of tells whether a message is the one that was handed over by that node.
 func (h *Handover) Of(m *Message, origin string) bool {
-	return m.IsHop() && m.Hop != nil && origin != "" && m.Hop.Origin == origin && h.OrigQueueID != "" && m.Hop.QueueID == h.OrigQueueID &&
-		m.QueueID == h.QueueID && m.MessageID == h.MessageID
+	return m.IsHop() && m.Hop != nil && origin != "" && m.Hop.Origin == origin &&
+		(m.Hop.QueueID == "" || m.Hop.QueueID == h.OrigQueueID || m.Hop.QueueID == h.PriorID) &&
+		m.QueueID != "" && m.QueueID == h.QueueID && m.MessageID == h.MessageID
 }
 
 // Reports are the carrier's words on the recipients that it was asked about. The hop is what was handed over; now is the

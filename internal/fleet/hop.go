@@ -13,8 +13,10 @@ const HopService = "postfleet-hop"
 
 // Hop tells where a mail entered the fleet that this node carries.
 type Hop struct {
-	Origin  string `json:"origin,omitempty"`   // the node that handed it over, by its certificate; empty: the milter didn't see it
-	QueueID string `json:"queue_id,omitempty"` // there; from XFORWARD (https://www.postfix.org/XFORWARD_README.html)
+	Origin string `json:"origin,omitempty"` // the node that handed it over, by its certificate; empty: the milter didn't see it
+	// QueueID is the mail's queue id there, from XFORWARD (https://www.postfix.org/XFORWARD_README.html). Postfix tells none of
+	// mail that was submitted locally, and of mail that came back from a content filter the one that it had before.
+	QueueID string `json:"queue_id,omitempty"`
 }
 
 // Carried is what the node that carries a recipient's mail says became of it. It is taken from the carrier alone, and only

@@ -196,7 +196,7 @@ func TestHandoverAnswered(t *testing.T) {
 		"nobody asks":           func(_ *Handover, m *Message, who *string) { *who, m.Hop = "", &Hop{QueueID: "A"} },
 		"another queue id":      func(h *Handover, _ *Message, _ *string) { h.QueueID = "R2" },
 		"another origin id":     func(h *Handover, _ *Message, _ *string) { h.OrigQueueID = "B" },
-		"no origin id":          func(h *Handover, m *Message, _ *string) { h.OrigQueueID, m.Hop = "", &Hop{Origin: "node1"} },
+		"no origin id":          func(h *Handover, _ *Message, _ *string) { h.OrigQueueID = "" },
 		"another Message-ID":    func(h *Handover, _ *Message, _ *string) { h.MessageID = "2@x" },
 		"mail of a client":      func(_ *Handover, m *Message, _ *string) { m.Source = SourceNetwork },
 		"mail of unknown ways":  func(_ *Handover, m *Message, _ *string) { m.Hop = nil },
@@ -210,6 +210,15 @@ func TestHandoverAnswered(t *testing.T) {
 	}
 	if !asked[0].Of(hop, "node1") {
 		t.Fatal("it isn't answered")
+	}
+	for name, same := range map[string]func(h *Handover, m *Message){
+		"submitted locally": func(_ *Handover, m *Message) { m.Hop = &Hop{Origin: "node1"} },
+		"content filter":    func(h *Handover, _ *Message) { h.OrigQueueID, h.PriorID = "B", "A" },
+	} {
+		h, m := asked[0], *hop
+		if same(&h, &m); !h.Of(&m, "node1") {
+			t.Errorf("%s: it isn't answered", name)
+		}
 	}
 	for _, report := range asked[0].Reports(hop, hop) {
 		e := NewReported(origin, &report)
@@ -232,6 +241,11 @@ func TestHandoverAnswered(t *testing.T) {
 // A mail that was requeued on the carrier is followed, and one behind an alias is as far as its slowest part.
 func TestReports(t *testing.T) {
 	t.Parallel()
+	filtered := handed(t)
+	filtered.Links = []Link{{Kind: LinkNoticeOf, QueueID: "X"}, {Kind: LinkResentOf, QueueID: "B"}}
+	if h := filtered.Handovers()[0]; h.PriorID != "B" || h.OrigQueueID != "A" {
+		t.Errorf("behind a content filter: %+v", h)
+	}
 	hop := &Message{Node: "mx2", QueueID: "R1", MessageID: "1@x", Links: []Link{{Kind: LinkRequeued, QueueID: "R9", ID: 9}},
 		Removed: start, Recipients: []Recipient{{Address: "r", Status: StatusRequeued}}}
 	now := &Message{Node: "mx2", ID: 9, QueueID: "R9", LastChange: start, Recipients: []Recipient{

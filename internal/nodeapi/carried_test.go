@@ -51,7 +51,9 @@ func TestCarried(t *testing.T) {
 func TestCarriedRefused(t *testing.T) {
 	t.Parallel()
 	one := []fleet.Handover{{QueueID: "R1", Recipients: []string{"bob@example.net"}}}
-	of := func(node string) [][]fleet.Report { return [][]fleet.Report{{{Carried: fleet.Carried{Node: node, ID: 1}}}} }
+	of := func(node string) [][]fleet.Report {
+		return [][]fleet.Report{{{Carried: fleet.Carried{Node: node, ID: 1}}}}
+	}
 	tests := map[string]struct {
 		options Options
 		ask     []fleet.Handover

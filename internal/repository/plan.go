@@ -12,7 +12,7 @@ import (
 type plan struct {
 	through   way
 	low, high int64
-	key       int64  // for throughLookup, with queueID
+	key       int64 // for throughLookup, with queueID
 	queueID   string
 	words     string // for throughTerms
 	waiting   bool   // for throughTerms: only those that wait

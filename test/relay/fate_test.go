@@ -226,6 +226,19 @@ func TestCarrierTellsLater(t *testing.T) {
 	s.message(origin, id, "one=delivered")
 }
 
+// TestLocalMail: Postfix tells the carrier no queue id of mail from sendmail(1).
+func TestLocalMail(t *testing.T) {
+	s := newSite(t, options{nodes: 2, settings: "mode: balance\ncarry: [n2]"})
+	s.ready(0, 1)
+	m := mail("a@shop.example", "one@remote.example")
+	m.ID = lab.NewID()
+	s.must(s.nodes[0].Postfix.Sendmail(s.ctx, m))
+	s.message(s.api(0), m.ID, "one=delivered")
+	if way := s.arrived(m.ID); way != "n1>n2" {
+		t.Errorf("went %s", way)
+	}
+}
+
 // TestFateInFailover: the node that took the mail names itself.
 func TestFateInFailover(t *testing.T) {
 	s := newSite(t, options{nodes: 2, settings: "mode: failover"})
