@@ -95,7 +95,8 @@ func (a *album) control(b *browser.Browser, site *fakefleet.Site) error {
 	if _, err := site.Nodes["mx2"].Drain(context.Background(), fleet.DrainOrder{On: true, By: "adam", Reason: "new kernel"}); err != nil {
 		return err
 	}
-	err := a.visit(b, site.URL, []shot{{"relay", "/relay", ""}, {"drain", "/nodes/mx1/drain", ""}, {"forget", "/nodes/mx4/forget", ""}, {"draining", "/nodes", ""}})
+	err := a.visit(b, site.URL, []shot{{"relay", "/relay", ""}, {"drain", "/nodes/mx1/drain", ""}, {"forget", "/nodes/mx4/forget", ""}, {"draining", "/nodes", ""},
+		{"diagnostics", "/diagnostics", ""}, {"finding", "/diagnostics/nodes/mx2/ptr", ""}, {"diagnosis", "/diagnostics/nodes/mx3", ""}, {"testmessage", "/diagnostics/test", ""}})
 	if err != nil {
 		return err
 	}
