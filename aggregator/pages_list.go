@@ -58,14 +58,14 @@ func newRow(m *fleet.Message) row {
 	for i := range m.Recipients {
 		r := &m.Recipients[i]
 		for j := range r.Attempts {
-			if host := r.Attempts[j].RelayHost; host != "" {
+			if host := r.Attempts[j].RelayHost; host != "" && r.Attempts[j].Hop == "" {
 				one.Relay = host
 			}
 		}
 		if r.Carried != nil && r.Carried.RelayHost != "" {
 			one.Relay = r.Carried.RelayHost
 		}
-		if r.Status != fleet.StatusDelivered && r.Reply != "" {
+		if r.Status != fleet.StatusDelivered && refused(r.Reply) {
 			one.Reply = r.Reply
 		}
 	}
