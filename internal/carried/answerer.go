@@ -58,7 +58,7 @@ func (a *Answerer) find(ctx context.Context, origin string, mail *fleet.Handover
 		}
 	}
 	q := fleet.Query{QueueID: mail.QueueID, Hops: fleet.HopsOnly, Since: mail.Time.Add(-clocks), Until: mail.Time.Add(clocks), Limit: sameID}
-	if mail.QueueID == "" || mail.Time.IsZero() || q.Validate() != nil {
+	if sound := q.Validate() == nil; !sound || mail.QueueID == "" || mail.Time.IsZero() {
 		return nil, nil
 	}
 	page, err := a.Messages.Messages(ctx, q)

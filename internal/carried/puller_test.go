@@ -279,16 +279,16 @@ func eventually(t *testing.T, what string, holds func() bool) {
 
 func TestPull(t *testing.T) {
 	t.Parallel()
-	named, any, lost := origin(1, "mx2", 1), origin(2, fleet.AnyCarrier, 2), origin(3, "mx2", 1)
-	mine := newShelf(named, any, lost)
+	named, chosen, lost := origin(1, "mx2", 1), origin(2, fleet.AnyCarrier, 2), origin(3, "mx2", 1)
+	mine := newShelf(named, chosen, lost)
 	carriers := fleetOf{}
 	carriers.add("mx2", hopOf(named, "mx2"))
-	carriers.add("mx3", hopOf(any, "mx3"))
+	carriers.add("mx3", hopOf(chosen, "mx3"))
 	p, c := run(t, mine, carriers)
 	eventually(t, "two are told", func() bool {
-		return mine.fate(named.ID) == fleet.FateDelivered && mine.fate(any.ID) == fleet.FateDelivered
+		return mine.fate(named.ID) == fleet.FateDelivered && mine.fate(chosen.ID) == fleet.FateDelivered
 	})
-	if got := any.Recipients[1].Carrier(); got != "mx3" {
+	if got := chosen.Recipients[1].Carrier(); got != "mx3" {
 		t.Errorf("the node that took it: %q", got)
 	}
 	eventually(t, "one is left", func() bool { return p.State().Waiting == 1 })

@@ -36,8 +36,11 @@ func TestRemoteClaimsAQueueID(t *testing.T) {
 	var claimed *fleet.Message
 	s.until(func(ctx) error {
 		page, err := origin.Messages(s.ctx, fleet.Query{Sender: "a@direct.example"})
-		if err != nil || len(page.Messages) != 1 || page.Messages[0].Fate() != fleet.FateDelivered {
-			return fmt.Errorf("%v, %d messages", err, len(page.Messages))
+		if err != nil {
+			return err
+		}
+		if len(page.Messages) != 1 || page.Messages[0].Fate() != fleet.FateDelivered {
+			return fmt.Errorf("%d messages", len(page.Messages))
 		}
 		claimed = &page.Messages[0]
 		return nil
@@ -58,8 +61,11 @@ func (s *site) fate(from *nodeapi.Client, sender string, want fleet.Fate) {
 	s.t.Helper()
 	s.until(func(c ctx) error {
 		page, err := from.Messages(c, fleet.Query{Sender: sender})
-		if err != nil || len(page.Messages) != 1 || page.Messages[0].Fate() != want {
-			return fmt.Errorf("%s: %v, %d messages", sender, err, len(page.Messages))
+		if err != nil {
+			return err
+		}
+		if len(page.Messages) != 1 || page.Messages[0].Fate() != want {
+			return fmt.Errorf("%s: %d messages", sender, len(page.Messages))
 		}
 		return nil
 	})

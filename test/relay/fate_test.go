@@ -115,7 +115,7 @@ func TestFateComesBack(t *testing.T) {
 	if m.Fate() != fleet.FatePartly || m.Recipients[2].Carried.Attempts < 2 {
 		t.Errorf("fate %s after %d attempts", m.Fate(), m.Recipients[2].Carried.Attempts)
 	}
-	s.until(func(ctx context.Context) error { // and nobody asks any more
+	s.until(func(context.Context) error { // and nobody asks any more
 		if m := s.message(origin, id, "one=delivered", "two=bounced", "three=delivered"); m.AwaitsCarrier() {
 			return fmt.Errorf("%s still waits for n2's last word", id)
 		}
