@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -350,6 +351,7 @@ func FuzzCursor(f *testing.F) {
 		{nodes: map[string]fleet.MessageID{"a": 0}},
 		{boundary: place{1 << 50, "b"}, nodes: map[string]fleet.MessageID{"a": 1 << 50, "b": 0, "c": 1<<50 + 1, "d": 1<<50 + 77}},
 		{boundary: place{5, "b"}, nodes: map[string]fleet.MessageID{}},
+		{boundary: place{5, "b"}, nodes: map[string]fleet.MessageID{"a": 0, "c": 90}, told: map[string]told{"a": {{99, 70}, {60, 60}}, "c": {{80, 1}}}},
 	} {
 		f.Add(c.encode())
 	}
@@ -368,6 +370,15 @@ func FuzzCursor(f *testing.F) {
 		for name := range c.nodes {
 			if c.position(name) < 0 {
 				t.Fatalf("%q: %s begins at %d", text, name, c.position(name))
+			}
+		}
+		for name, spans := range c.told {
+			last := fleet.MessageID(math.MaxInt64)
+			for _, s := range spans {
+				if s.high >= last || s.low > s.high || s.low <= 0 {
+					t.Fatalf("%q: of %s was told %v", text, name, spans)
+				}
+				last = s.low
 			}
 		}
 	})

@@ -225,6 +225,11 @@ func TestRelayPage(t *testing.T) {
 	if settings.Settings().Index != 8 {
 		t.Error("changed all the same")
 	}
+	// Another site can't make a browser change it.
+	if got := ts.do(client, ts.request(http.MethodPost, "/relay", relayValues("8").Encode(), "Content-Type", "application/x-www-form-urlencoded",
+		"Sec-Fetch-Site", "cross-site")); got.status != http.StatusForbidden || settings.Settings().Index != 8 {
+		t.Errorf("from another site: %d", got.status)
+	}
 	// A viewer sees it and can change nothing.
 	text = string(ts.get(ts.signedIn(accounts.Viewer), "/relay").body)
 	if !strings.Contains(text, "<fieldset disabled>") || strings.Contains(text, `value="save"`) {

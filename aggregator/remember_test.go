@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -403,6 +404,37 @@ func TestToldIsBounded(t *testing.T) {
 	}
 	if got := all.skip(math.MaxInt64); got != math.MaxInt64 {
 		t.Errorf("from above on to %d", got)
+	}
+}
+
+// With every node away the list is what is remembered; with nothing remembered that is an error, as it would look like no
+// mail.
+func TestAllNodesAway(t *testing.T) {
+	now := time.Now()
+	for _, remembered := range []bool{true, false} {
+		f := newFakeFleet("a", "b")
+		var memory *cache.Cache
+		if remembered {
+			memory = newMemory(t, t.TempDir())
+			f.node("a").add(recent(now, 1))
+			f.node("b").add(recent(now, 2))
+		}
+		fan := newRememberingFanout(t, f, memory)
+		if remembered {
+			followed(t, memory, f)
+		}
+		ts := startServer(t, func(o *Options) { o.Fleet = fan })
+		for _, n := range f.nodes {
+			n.set(func(n *fakeNode) { n.down = errDown })
+		}
+		got := ts.withToken(accounts.Viewer, apiPrefix+"/messages")
+		if ok := got.status == http.StatusOK && strings.Count(string(got.body), `"first_seen"`) == 2; ok != remembered {
+			t.Errorf("remembered %v: %d %s", remembered, got.status, got.body)
+		}
+		text := string(ts.get(ts.signedIn(accounts.Viewer), "/messages").body)
+		if strings.Contains(text, "from memory") != remembered || !strings.Contains(text, "did not answer") {
+			t.Errorf("remembered %v: %s", remembered, text)
+		}
 	}
 }
 
