@@ -70,7 +70,20 @@ func (m *Message) prior() string {
 func (h *Handover) Of(m *Message, origin string) bool {
 	return m.IsHop() && m.Hop != nil && origin != "" && m.Hop.Origin == origin &&
 		(m.Hop.QueueID == "" || m.Hop.QueueID == h.OrigQueueID || m.Hop.QueueID == h.PriorID) &&
-		m.QueueID != "" && m.QueueID == h.QueueID && m.MessageID == h.MessageID
+		m.QueueID != "" && m.QueueID == h.QueueID && sameMail(m.MessageID, h.MessageID)
+}
+
+// sameMail compares Message-IDs as two nodes have them. What one has from its milter the other may have from Postfix' log,
+// which writes a question mark for whatever isn't printable ASCII, so such characters don't count.
+func sameMail(a, b string) bool {
+	return a == b || strings.Map(plain, a) == strings.Map(plain, b)
+}
+
+func plain(r rune) rune {
+	if r <= ' ' || r == '?' || r > '~' {
+		return -1
+	}
+	return r
 }
 
 // Reports are the carrier's words on the recipients that it was asked about. The hop is what was handed over; now is the

@@ -135,7 +135,7 @@ func (r *Recipient) settleCarried() {
 // about tells whether a carrier may speak of that message: it was handed to it, for the recipient, under the queue id that
 // the carrier gave it then, and both nodes know the mail under one Message-ID.
 func (b *Reported) about(m *Message) bool {
-	if b.ID != m.ID || b.MessageID != m.MessageID || b.Carried.Node == "" || b.Carried.Node == m.Node || !known(b.Carried.Status) {
+	if b.ID != m.ID || !sameMail(b.MessageID, m.MessageID) || b.Carried.Node == "" || b.Carried.Node == m.Node || !known(b.Carried.Status) {
 		return false
 	}
 	return slices.ContainsFunc(m.Recipients, func(r Recipient) bool { return b.aboutRecipient(&r) })

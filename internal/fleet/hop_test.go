@@ -270,6 +270,21 @@ func TestReports(t *testing.T) {
 	}
 }
 
+func TestSameMail(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"1@x", "1@x", true}, {"", "", true}, {"1@x", "2@x", false}, {"1@x", "", false}, {"1@X", "1@x", false},
+		{"gr\u00fc\u00df@x", "gr????@x", true}, {"a\n b@x", "a? b@x", true}, {"a@x> (\u00e9)", "a@x> (??)", true},
+	} {
+		if got := sameMail(test.a, test.b); got != test.want {
+			t.Errorf("%q and %q: %v", test.a, test.b, got)
+		}
+	}
+}
+
 func TestHopsInQueries(t *testing.T) {
 	t.Parallel()
 	own, hop := &Message{QueueID: "A"}, &Message{QueueID: "A", Source: SourceHop}
