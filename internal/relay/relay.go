@@ -47,7 +47,7 @@ type Relay struct {
 // New opens the book and the listeners, so that whatever can be wrong is known before anything runs.
 func New(o Options) (_ *Relay, err error) {
 	r := &Relay{o: o, log: o.Log, metrics: newMetrics(o.Registerer), gates: map[string]*listener{}, shunned: map[string]shunned{},
-		stale: make(chan struct{}, 1), turns: turns{at: rand.Float64()}, origins: origins{live: map[netip.AddrPort]string{}}}
+		stale: make(chan struct{}, 1), turns: turns{random: rand.Float64}, origins: origins{live: map[netip.AddrPort]string{}}}
 	if r.book, err = openBook(o.Book); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}

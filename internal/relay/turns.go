@@ -7,11 +7,6 @@ import (
 	"time"
 )
 
-// goldenRatio spreads turns: the fractional parts of its multiples fill the unit interval evenly, and so do those of every
-// k-th turn. Postfix asks more than once about a message, at RCPT TO and in the queue manager, so that counting round would
-// give some nodes all the questions that matter and others none.
-const goldenRatio = 0.6180339887498949
-
 // A message with many recipients makes the queue manager ask for the same sender at once. Such questions share a turn, so
 // that the message stays together; and only so many, so that a sender of much mail is spread all the same.
 const (
@@ -19,8 +14,12 @@ const (
 	longestMessage = 32
 )
 
-// turns are points of the unit interval, one after the other. It is safe for concurrent use.
+// turns are points of the unit interval, drawn at random. Postfix asks more than once about a message, at RCPT TO and in the
+// queue manager, and nobody can tell which question decides: counting round, or any order that knows the last turn, gives some
+// nodes the questions that matter and others the rest. It is safe for concurrent use.
 type turns struct {
+	random func() float64
+
 	mu     sync.Mutex
 	at     float64
 	sender string
@@ -37,8 +36,7 @@ func (t *turns) next(sender string, now time.Time) float64 {
 		t.shared++
 		return t.at
 	}
-	t.sender, t.shared = sender, 0
-	_, t.at = math.Modf(t.at + goldenRatio)
+	t.sender, t.shared, t.at = sender, 0, t.random()
 	return t.at
 }
 

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 
 // relayOf is a Relay that only answers.
 func relayOf(smart ...string) *Relay {
-	r := &Relay{port: 10029}
+	r := &Relay{port: 10029, turns: turns{random: rand.New(rand.NewPCG(1, 2)).Float64}}
 	r.o.SmartHost = func(sender string) bool {
 		for _, s := range smart {
 			if s == sender {

@@ -24,7 +24,7 @@ func TestOff(t *testing.T) {
 func TestBalance(t *testing.T) {
 	s := newSite(t, options{settings: "mode: balance", weights: []int{1, 2, 3}})
 	s.ready(0, 2)
-	const messages = 90
+	const messages = 240
 	var mails []lab.Mail
 	for i := range messages {
 		m := mail(fmt.Sprintf("sender%d@shop.example", i), "user@remote.example")
@@ -39,9 +39,10 @@ func TestBalance(t *testing.T) {
 	}
 	t.Logf("of %d messages: %v", messages, ways)
 	for way, weight := range map[string]int{"n1": 1, "n1>n2": 2, "n1>n3": 3} {
-		// Evenly spread turns leave a share within few messages of its size; chance would need twice as much.
-		if want := messages * weight / 6; math.Abs(float64(ways[way]-want)) > 12 {
-			t.Errorf("%d messages went %s, want about %d", ways[way], way, want)
+		// Turns are drawn: one run in a million is five standard deviations off.
+		share := float64(weight) / 6
+		if want := messages * share; math.Abs(float64(ways[way])-want) > 5*math.Sqrt(messages*share*(1-share)) {
+			t.Errorf("%d messages went %s, want about %g", ways[way], way, want)
 		}
 		delete(ways, way)
 	}
