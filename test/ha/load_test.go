@@ -3,6 +3,7 @@ package ha
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -100,6 +101,22 @@ func (p phases) of(a *attempt) *phase {
 		}
 	}
 	return &p[at]
+}
+
+// mode is the mode of relaying that held all the time between two moments.
+func (p phases) mode(from, to time.Time) string {
+	mode := "changing"
+	for i, phase := range p {
+		if phase.from.After(to) || i+1 < len(p) && p[i+1].from.Before(from) {
+			continue
+		}
+		name, _, steady := strings.Cut(phase.name, ":")
+		if !steady || mode != "changing" && mode != name {
+			return "changing"
+		}
+		mode = name
+	}
+	return mode
 }
 
 // drainNode is what the administrator of a node types.
