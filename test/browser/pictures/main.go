@@ -96,7 +96,7 @@ func (a *album) control(b *browser.Browser, site *fakefleet.Site) error {
 		return err
 	}
 	err := a.visit(b, site.URL, []shot{{"relay", "/relay", ""}, {"drain", "/nodes/mx1/drain", ""}, {"forget", "/nodes/mx4/forget", ""}, {"draining", "/nodes", ""},
-		{"diagnostics", "/diagnostics", ""}, {"finding", "/diagnostics/nodes/mx2/ptr", ""}, {"diagnosis", "/diagnostics/nodes/mx3", ""}, {"testmessage", "/diagnostics/test", ""}})
+		{"diagnostics", "/diagnostics", ""}, {"finding", "/diagnostics/nodes/mx2/ptr", ""}, {"diagnosis", "/diagnostics/nodes/mx3", ""}, {"testmessage", "/diagnostics/test", ""}, {"keys", "/keys", ""}, {"dns", "/dns", ""}})
 	if err != nil {
 		return err
 	}
