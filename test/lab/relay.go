@@ -87,7 +87,7 @@ func (r *Relay) Config(settings string, peers ...*Relay) string {
 	if len(peers) > 0 {
 		out += "  members:\n"
 		for _, p := range peers {
-			out += fmt.Sprintf("    - {name: %s, hop: %q, api: %q}\n", p.node, p.Hop, p.API)
+			out += fmt.Sprintf("    - {name: %s, hop: %q, api: %q, weight: %d}\n", p.node, p.Hop, p.API, max(p.Weight, 1))
 		}
 	}
 	for line := range strings.Lines(settings) {
