@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,5 +143,38 @@ func BenchmarkAwaiting(b *testing.B) {
 				r.Awaiting()
 			}
 		})
+	}
+}
+
+// TestPseudonymsOfCarried: what a carrier told has addresses in it too, before a file is rewritten and after.
+func TestPseudonymsOfCarried(t *testing.T) {
+	r := open(t, func(o *Options) { o.Pseudonymise = 36 * time.Hour })
+	record(t, r, handedOver(1, 2, noon.Add(-72*time.Hour))...)
+	id := r.Awaiting()[0]
+	tell := func(recipient int) {
+		m, err := r.Message(context.Background(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := told(m, recipient)
+		e.Body.(*fleet.Reported).Carried.Reply = "250 <r0@dest.example> taken"
+		record(t, r, e)
+	}
+	tell(0)
+	if err := r.pseudonymise(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	tell(1)
+	m, err := r.Message(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range m.Recipients {
+		if to := &m.Recipients[i]; to.Status != fleet.StatusDelivered || strings.Contains(to.Carried.Reply+to.Reply+to.Address, "r0@") {
+			t.Errorf("%s: %s, %q", to.Address, to.Status, to.Carried.Reply)
+		}
+	}
+	if ids := r.Awaiting(); len(ids) != 0 {
+		t.Errorf("awaited: %v", ids)
 	}
 }
