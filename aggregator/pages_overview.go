@@ -175,7 +175,7 @@ func (v *overviewPage) tiles() {
 	v.Tiles = []tile{
 		{Name: "Messages", Value: countWords(t.Messages), Sub: "to " + plural(recipients, "recipient", "recipients"), Link: v.whole()},
 		{Name: "Delivered", Value: countWords(t.Delivered), Sub: shareWords(t.Delivered, recipients), Tone: "good", Link: v.whole("status", "delivered")},
-		{Name: "In queue", Value: countWords(t.Waiting), Sub: "queued, deferred, held", Tone: "wait", Link: v.whole("view", "queue")},
+		{Name: "In queue", Value: countWords(t.Waiting), Sub: "queued, in transit, deferred, held", Tone: "wait", Link: v.whole("view", "queue")},
 		{Name: "Bounced", Value: countWords(t.Bounced), Sub: shareWords(t.Bounced, recipients), Tone: "bad", Link: v.whole("view", "bounced")},
 		{Name: "Rejected", Value: countWords(t.Rejected), Sub: shareWords(t.Rejected, recipients), Tone: "refused", Link: v.whole("view", "rejected")},
 		{Name: "Sent with TLS", Value: shareWords(v.Stats.Encrypted, over), Link: v.whole("tls", fleet.TLSYes),
