@@ -58,8 +58,8 @@ func (o *following) keep() {
 		if memory.Missed(o.of.Name) || !filled {
 			filled = o.fill()
 		}
-		if filled {
-			_, _ = o.fan.nodeFacts(o.ctx, o.of) // whether it answers is what counts, and that is noted
+		if filled { // whether it answers is what counts, and ask notes that
+			ask(o.ctx, o.fan, o.of, "follow", o.fan.deadline, func(ctx context.Context, n Node) (*fleet.NodeInfo, error) { return n.Info(ctx) })
 		}
 		select {
 		case <-next.C:
