@@ -60,8 +60,11 @@ func (n *Node) carriersCheck() fleet.Check {
 		return check
 	}
 	state := n.puller.State()
-	if state.Waiting > 0 {
-		check.Text = fmt.Sprintf("%d messages in transit", state.Waiting)
+	switch {
+	case state.Waiting == 1:
+		check.Text = "1 message is in transit"
+	case state.Waiting > 1:
+		check.Text = fmt.Sprintf("%d messages are in transit", state.Waiting)
 	}
 	var silent []string
 	for name, why := range state.Silent {
