@@ -41,7 +41,7 @@ func (s *Server) relay(r *http.Request) RelayAnswer {
 	if settings.Relay.Mode == "" {
 		settings.Relay.Mode = fleet.RelayOff
 	}
-	return RelayAnswer{Index: strconv.FormatUint(settings.Index, 10), Settings: settings, ReadOnly: s.settings.ReadOnly(),
+	return RelayAnswer{Index: strconv.FormatUint(settings.Index, 10), Settings: settings, ReadOnly: s.settings.ReadOnly(), Trouble: troubleOf(s.settings),
 		Nodes: relayNodes(s.fleet.Nodes(r.Context()), &settings)}
 }
 

@@ -142,7 +142,32 @@ func TestRelayOfAStaticFleet(t *testing.T) {
 	}
 }
 
-// form is the page's own, as a browser would send it unchanged.
+// awaySettings are those of a store that doesn't answer.
+type awaySettings struct {
+	fakeSettings
+	away, trouble string
+}
+
+func (s *awaySettings) Away() string    { return s.away }
+func (s *awaySettings) Trouble() string { return s.trouble }
+
+func TestSettingsInTrouble(t *testing.T) {
+	for want, settings := range map[string]*awaySettings{
+		"these are the settings known last: connection refused":       {away: "connection refused"},
+		"the settings in Consul can&#39;t be used: no mode &lt;b&gt;": {away: "x", trouble: "the settings in Consul can't be used: no mode <b>"},
+	} {
+		ts := startServer(t, func(o *Options) { o.Settings = settings })
+		if text := string(ts.get(ts.signedIn(accounts.Viewer), "/relay").body); !strings.Contains(text, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	ts, _ := withSettings(t)
+	if text := string(ts.get(ts.signedIn(accounts.Viewer), "/relay").body); strings.Contains(text, `class="notice`) {
+		t.Error("trouble where there is none")
+	}
+}
+
+// relayValues are the form as it is, as a browser would send it unchanged.
 func relayValues(index string) url.Values {
 	return url.Values{"index": {index}, "mode": {"failover"}, "no_carrier": {"direct"}, "max_queue": {""}, "originate_by": {"all"}, "carry_by": {"all"}, "do": {"save"}}
 }

@@ -18,6 +18,28 @@ type Settings interface {
 	ReadOnly() string
 }
 
+// troubled is what [Settings] that ask somebody know besides.
+type troubled interface {
+	// Away says in words why those known last are given; empty while whoever keeps them answers.
+	Away() string
+	// Trouble says in words why what is stored is not in force; empty while it is.
+	Trouble() string
+}
+
+// troubleOf is what is wrong with settings, in words; empty: nothing.
+func troubleOf(s Settings) string {
+	known, ok := s.(troubled)
+	switch {
+	case !ok:
+		return ""
+	case known.Trouble() != "":
+		return known.Trouble()
+	case known.Away() != "":
+		return "these are the settings known last: " + known.Away()
+	}
+	return ""
+}
+
 // NoSettings are those of a fleet that keeps none in common: each node has its own.
 type NoSettings struct{}
 
@@ -40,6 +62,7 @@ type RelayAnswer struct {
 	Index    string         `json:"index"` // names these settings to whoever changes them
 	Settings fleet.Settings `json:"settings"`
 	ReadOnly string         `json:"read_only,omitempty"` // why they can't be changed here
+	Trouble  string         `json:"trouble,omitempty"`   // why these may not be what is stored
 	Nodes    []RelayNode    `json:"nodes"`
 }
 
