@@ -40,7 +40,7 @@ lint: $(LINT) ## golangci-lint, at the version of test/tools/lint
 	$(LINT) run ./...
 
 .PHONY: test
-test: deps $(LINT) $(CONSUL_BIN) build ## every test there is, with its own set-up
+test: deps $(LINT) $(CONSUL_BIN) $(NFPM) $(SBOM) build ## every test there is, with its own set-up
 	LINT=$(LINT) scripts/test
 
 .PHONY: race
@@ -63,6 +63,10 @@ ha: $(CONSUL_BIN) ## load balancing and failover on hosts in network namespaces;
 browser: build ## the pages in Chromium
 	$(GO) test -count=1 -timeout 15m ./test/browser/...
 
+.PHONY: hosts
+hosts: $(CONSUL_BIN) $(NFPM) $(SBOM) ## bare Debian hosts that boot, and the playbooks and packages on them
+	$(GO) test -count=1 -v -timeout 25m ./test/hosts/...
+
 .PHONY: demo
 demo: demo-deps build $(if $(CONSUL),$(CONSUL_BIN)) ## three Postfix nodes and the page, until Ctrl-C; CONSUL=1 with a Consul server
 	$(GO) build -buildvcs=false -o bin/demo ./test/demo
@@ -78,7 +82,8 @@ bench-quick: bench-deps build ## ratios to bare Postfix, OpenDKIM and rspamd, in
 
 .PHONY: deps demo-deps bench-deps
 deps: ## Debian packages that the tests need
-	scripts/apt-install postfix opendkim opendkim-tools python3-dkim chromium systemd systemd-journal-remote openssl gcc libc6-dev ca-certificates bind9 bind9-dnsutils haproxy dnsmasq-base iproute2
+	scripts/apt-install postfix opendkim opendkim-tools python3-dkim chromium systemd systemd-journal-remote openssl gcc libc6-dev ca-certificates bind9 bind9-dnsutils haproxy dnsmasq-base iproute2 \
+		lintian rpm rpmlint prometheus ansible-core ansible-lint yamllint systemd-container debootstrap dpkg-dev openssh-client
 demo-deps:
 	scripts/apt-install postfix ca-certificates
 bench-deps:
