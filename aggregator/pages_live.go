@@ -22,7 +22,7 @@ func (s *Server) pageLive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// What can change about a message is asked here and not by the subscription, or rows could never leave.
-	wide := fleet.Query{Sender: query.Sender, Node: query.Node, QueueID: query.QueueID, Since: query.Since, Until: query.Until}
+	wide := fleet.Query{Sender: query.Sender, Node: query.Node, QueueID: query.QueueID, Since: query.Since, Until: query.Until, Hops: query.Hops}
 	changes := s.withMissed(r.Context(), query, s.fleet.Subscribe(r.Context(), wide))
 	s.streamEvents(w, r, changes, func(change *fleet.Change) event {
 		if change.Gap != "" {

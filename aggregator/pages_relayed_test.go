@@ -137,3 +137,26 @@ func TestTracePage(t *testing.T) {
 		}
 	}
 }
+
+// Live rows leave hops out as the list does, and bring them where they were asked for.
+func TestLiveHops(t *testing.T) {
+	v := visit(t, fakefleet.Options{Messages: 10})
+	arrive := func() {
+		v.site.Arrive("mx2", func(m *fleet.Message) {
+			m.Source, m.Hop, m.Subject = fleet.SourceHop, &fleet.Hop{Origin: "mx1", QueueID: "Q"}, "a live hop"
+		})
+		v.site.Arrive("mx2", func(m *fleet.Message) { m.Subject = "a live mail" })
+	}
+	v.stream("/messages/live?hops=only", arrive, func(name, data string) bool {
+		if strings.Contains(data, "a live mail") {
+			t.Errorf("mail among hops alone: %s", data)
+		}
+		return name == "row" && strings.Contains(data, "a live hop") && strings.Contains(data, "hoprow")
+	})
+	v.stream("/messages/live", arrive, func(name, data string) bool {
+		if strings.Contains(data, "a live hop") {
+			t.Errorf("a hop among the mail: %s", data)
+		}
+		return name == "row" && strings.Contains(data, "a live mail")
+	})
+}

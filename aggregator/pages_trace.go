@@ -17,7 +17,6 @@ type tracePage struct {
 	Mark   mark
 	Mails  []tracedView
 	Near   []nearView
-	Failed []Answer
 	JSON   string
 }
 

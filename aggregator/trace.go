@@ -90,6 +90,7 @@ const (
 	defaultTraceLimit = 10
 	maxTraceLimit     = 50
 	mostNear          = 3 // near misses of a kind
+	atOnce            = 8 // mails that are followed at the same time, each over several nodes
 )
 
 // traceQuery reads what is to be traced. Without a time, mail of the last day is; an id is looked for at any time.
@@ -126,8 +127,13 @@ func (s *Server) trace(ctx context.Context, q fleet.Query) (*TraceAnswer, error)
 	messages := s.origins(ctx, list.Messages)
 	answer.Mails = make([]TracedMail, len(messages))
 	var all sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
 	for i := range messages {
-		all.Go(func() { answer.Mails[i] = s.follow(ctx, &q, messages[i]) })
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			answer.Mails[i] = s.follow(ctx, &q, messages[i])
+		})
 	}
 	all.Go(func() { answer.Nodes = s.tracedNodes(ctx, &q, list.Nodes) })
 	all.Wait()
