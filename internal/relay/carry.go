@@ -26,7 +26,7 @@ const (
 func (r *Relay) takeOver(plain net.Conn) {
 	conn := tls.Server(plain, r.o.Server)
 	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
-	if err := conn.Handshake(); err != nil {
+	if err := conn.HandshakeContext(context.Background()); err != nil {
 		r.metrics.refused.WithLabelValues("handshake").Inc()
 		r.log.Warn("connection to the hop port refused", zap.Stringer("from", plain.RemoteAddr()), zap.Error(err))
 		return

@@ -87,7 +87,7 @@ func TestRefusals(t *testing.T) {
 		{"no member any more", "n2 is no member of the fleet", func(origin, _ *host) {
 			origin.change(func() { origin.members = nil })
 		}},
-		{"not reached", "n2: not reached", func(origin, carrier *host) {
+		{"not reached", "n2: not reached", func(_, carrier *host) {
 			carrier.hop.Close()
 		}},
 		{"the origin is no member there", "n1 is no member of the fleet", func(_, carrier *host) {

@@ -43,7 +43,7 @@ func listenMap(o Listen) (*listener, error) {
 	if o.Network != "unix" {
 		return listenTCP(o.Address, maxMapConnections)
 	}
-	conn, err := net.DialTimeout("unix", o.Address, time.Second)
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "unix", o.Address)
 	if err == nil {
 		return nil, errors.Join(fmt.Errorf("listen on %s: somebody serves it", o.Address), conn.Close())
 	}

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -121,7 +120,7 @@ func hostsFile(names map[string]string) []byte {
 }
 
 // Name says from now on where a domain's mail server is, for an instance that was started with Names.
-func (p *Postfix) Name(ctx context.Context, domain, ip string) error {
+func (p *Postfix) Name(domain, ip string) error {
 	p.names[domain] = ip
 	_, err := p.lab.WriteFile("postfix-"+p.name+"/hosts", hostsFile(p.names), 0o644)
 	return err

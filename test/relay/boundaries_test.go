@@ -45,6 +45,7 @@ func TestWhatIsNeverRelayed(t *testing.T) {
 		{"transport of the sender's domain", "a@own.example", "b@remote.example", "n1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			s := s.in(t)
 			if i == 0 {
 				s.sendFor(0, c.from, exactly(c.way))
 				return
@@ -55,12 +56,14 @@ func TestWhatIsNeverRelayed(t *testing.T) {
 		})
 	}
 	t.Run("relayhost", func(t *testing.T) {
+		s := s.in(t)
 		s.set(0, map[string]string{"relayhost": "[" + s.ip + "]:25"})
 		s.sendFor(0, "a@shop.example", exactly("n1"))
 		s.set(0, map[string]string{"relayhost": ""})
 		s.sendFor(0, "b@shop.example", exactly("n1>n2"))
 	})
 	t.Run("default_transport", func(t *testing.T) {
+		s := s.in(t)
 		s.set(0, map[string]string{"default_transport": "smtp:[" + s.ip + "]:25"})
 		s.sendFor(0, "c@shop.example", exactly("n1"))
 	})

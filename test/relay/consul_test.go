@@ -16,6 +16,7 @@ import (
 // With Consul the members, their hop ports, the certificates between them and the settings come from there; a change of the
 // settings reaches every node. The times are printed; 5 s are promised.
 func TestConsul(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	s := &site{t: t, ctx: ctx, lab: lab.ForTest(t)}

@@ -28,11 +28,12 @@ func TestFailover(t *testing.T) {
 		{"content.example", lab.SinkOptions{SoftFail: []string{"."}}},
 	} {
 		t.Run(c.domain, func(t *testing.T) {
+			s := s.in(t)
 			if len(c.sink.SoftFail) > 0 {
-				s.must(s.nodes[0].Postfix.Name(s.ctx, c.domain, s.sink(c.domain, c.sink)))
+				s.must(s.nodes[0].Postfix.Name(c.domain, s.sink(c.domain, c.sink)))
 			}
 			for i := range 2 {
-				s.must(s.nodes[i+1].Postfix.Name(s.ctx, c.domain, s.ip))
+				s.must(s.nodes[i+1].Postfix.Name(c.domain, s.ip))
 			}
 			if way := s.arrived(s.send(0, mail("a@shop.example", "user@"+c.domain))); way != "n1>n2" && way != "n1>n3" {
 				t.Errorf("went %s, want over n2 or n3", way)
@@ -40,10 +41,11 @@ func TestFailover(t *testing.T) {
 		})
 	}
 	t.Run("refused for good", func(t *testing.T) {
+		s := s.in(t)
 		ip := s.sink("no.example", lab.SinkOptions{HardFail: []string{"RCPT"}})
-		s.must(s.nodes[0].Postfix.Name(s.ctx, "no.example", ip))
+		s.must(s.nodes[0].Postfix.Name("no.example", ip))
 		for i := range 2 {
-			s.must(s.nodes[i+1].Postfix.Name(s.ctx, "no.example", s.ip))
+			s.must(s.nodes[i+1].Postfix.Name("no.example", s.ip))
 		}
 		before := s.handed(0)
 		id := s.send(0, mail("a@remote.example", "user@no.example"))
@@ -66,7 +68,7 @@ func TestFailoverAlone(t *testing.T) {
 	s.must(s.nodes[1].Kill())
 	s.ready(0, 0)
 	s.send(0, mail("alone@shop.example", "user@refuses.example"))
-	s.until(func(ctx ctx) error {
+	s.until(func(ctx) error {
 		return s.queued(0, "alone@shop.example", "connect to refuses.example[127.199.199.199]:25: Connection refused")
 	})
 }

@@ -59,7 +59,7 @@ func (s *site) remote(domain string, o lab.SinkOptions) {
 func (s *site) point(domain, ip string) {
 	s.t.Helper()
 	for _, node := range s.nodes {
-		s.must(node.Postfix.Name(s.ctx, domain, ip))
+		s.must(node.Postfix.Name(domain, ip))
 	}
 }
 
@@ -245,7 +245,7 @@ func TestFateInFailover(t *testing.T) {
 	s.ready(0, 1)
 	unreachable, err := lab.FreeHost()
 	s.must(err)
-	s.must(s.nodes[0].Postfix.Name(s.ctx, "remote.example", unreachable))
+	s.must(s.nodes[0].Postfix.Name("remote.example", unreachable))
 	id := s.send(0, mail("a@shop.example", "one@remote.example"))
 	m := s.message(s.api(0), id, "one=delivered")
 	r := &m.Recipients[0]

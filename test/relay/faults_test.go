@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -55,11 +56,15 @@ func TestKilledInTransfer(t *testing.T) {
 			pid := 0
 			s.until(func(ctx) error {
 				log, err := os.ReadFile(s.nodes[1].Postfix.Log)
-				if found := hopConnect.FindSubmatch(log); found != nil {
-					pid, err = strconv.Atoi(string(found[1]))
+				if err != nil {
 					return err
 				}
-				return fmt.Errorf("nothing at n2 yet: %v", err)
+				found := hopConnect.FindSubmatch(log)
+				if found == nil {
+					return errors.New("nothing has come to n2 yet")
+				}
+				pid, err = strconv.Atoi(string(found[1]))
+				return err
 			})
 			s.must(syscall.Kill(pid, syscall.SIGSTOP))
 			s.must(s.nodes[c.victim].Kill())
@@ -84,8 +89,11 @@ func (s *site) empty() {
 	s.until(func(ctx ctx) error {
 		for i := range s.nodes {
 			queue, err := s.nodes[i].Postfix.Queue(ctx)
-			if err != nil || len(queue) > 0 {
-				return fmt.Errorf("queue of %s: %+v, %v", name(i), queue, err)
+			if err != nil {
+				return err
+			}
+			if len(queue) > 0 {
+				return fmt.Errorf("queue of %s: %+v", name(i), queue)
 			}
 		}
 		return nil

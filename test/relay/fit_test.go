@@ -12,6 +12,7 @@ func TestUnfitCarrier(t *testing.T) {
 		names: []map[string]string{{}, {"waits.example": "127.199.199.199"}}})
 	s.ready(0, 2)
 	t.Run("draining", func(t *testing.T) {
+		s := s.in(t)
 		s.command("drain", "--config", s.nodes[1].Config)
 		s.ready(0, 1)
 		s.only("n1>n3")
@@ -19,12 +20,13 @@ func TestUnfitCarrier(t *testing.T) {
 		s.ready(0, 2)
 	})
 	t.Run("queue", func(t *testing.T) {
+		s := s.in(t)
 		for i := range 3 {
 			s.send(1, mail(fmt.Sprintf("w%d@stays.example", i), "user@waits.example"))
 		}
 		s.ready(0, 1)
 		s.only("n1>n3")
-		s.must(s.nodes[1].Postfix.Name(s.ctx, "waits.example", s.ip))
+		s.must(s.nodes[1].Postfix.Name("waits.example", s.ip))
 		s.must(s.nodes[1].Postfix.Flush(s.ctx))
 		s.ready(0, 2)
 	})

@@ -70,7 +70,8 @@ type options struct {
 
 func newSite(t *testing.T, o options) *site {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	s := &site{t: t, ctx: ctx, lab: lab.ForTest(t)}
 	if o.nodes == 0 {
@@ -93,6 +94,13 @@ func newSite(t *testing.T, o options) *site {
 }
 
 func name(i int) string { return fmt.Sprintf("n%d", i+1) }
+
+// in is the site for a subtest, which it then fails.
+func (s *site) in(t *testing.T) *site {
+	inner := *s
+	inner.t = t
+	return &inner
+}
 
 func (s *site) must(err error) {
 	s.t.Helper()

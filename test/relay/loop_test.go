@@ -59,7 +59,7 @@ func TestCarrierSendsOnDirectly(t *testing.T) {
 		t.Errorf("n2 handed on %g connections", handed)
 	}
 	for domain, id := range ids {
-		s.must(s.nodes[1].Postfix.Name(s.ctx, domain, s.ip))
+		s.must(s.nodes[1].Postfix.Name(domain, s.ip))
 		if way := s.arrived(id); way != "n1>n2" {
 			t.Errorf("%s: went %s, want n1>n2", domain, way)
 		}

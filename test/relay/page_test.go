@@ -110,9 +110,9 @@ func (p *page) traced(id string, want aggregator.TraceVerdict) *aggregator.Trace
 func TestTheWayIsTold(t *testing.T) {
 	s := newSite(t, options{nodes: 2, settings: "mode: failover", names: []map[string]string{{"refuses.example": "127.199.199.199"}}})
 	s.ready(0, 1)
-	s.must(s.nodes[0].Postfix.Name(s.ctx, "no.example", s.sink("no.example", lab.SinkOptions{SoftFail: []string{"RCPT"}, SoftReply: "450 4.2.0 Greylisted"})))
-	s.must(s.nodes[1].Postfix.Name(s.ctx, "no.example", s.sink("never.example", lab.SinkOptions{HardFail: []string{"RCPT"}, HardReply: "550 5.1.1 No such user here"})))
-	s.must(s.nodes[1].Postfix.Name(s.ctx, "refuses.example", s.ip))
+	s.must(s.nodes[0].Postfix.Name("no.example", s.sink("no.example", lab.SinkOptions{SoftFail: []string{"RCPT"}, SoftReply: "450 4.2.0 Greylisted"})))
+	s.must(s.nodes[1].Postfix.Name("no.example", s.sink("never.example", lab.SinkOptions{HardFail: []string{"RCPT"}, HardReply: "550 5.1.1 No such user here"})))
+	s.must(s.nodes[1].Postfix.Name("refuses.example", s.ip))
 	p := s.page()
 
 	t.Run("delivered by another node", func(t *testing.T) {

@@ -167,7 +167,7 @@ func TestWhoSigns(t *testing.T) {
 		if !step.reachable {
 			at = unreachable
 		}
-		s.must(s.nodes[0].Postfix.Name(s.ctx, "remote.example", at))
+		s.must(s.nodes[0].Postfix.Name("remote.example", at))
 		var got []string
 		n := 0
 		s.until(func(context.Context) error { // until the setting holds on both nodes
@@ -208,7 +208,7 @@ func TestSignaturesWhileModesChange(t *testing.T) {
 	unreachable, err := lab.FreeHost()
 	s.must(err)
 	s.point("far.example", unreachable)
-	s.must(s.nodes[2].Postfix.Name(s.ctx, "far.example", s.ip))
+	s.must(s.nodes[2].Postfix.Name("far.example", s.ip))
 	var sent sync.Map
 	var count atomic.Int64
 	ctx, cancel := context.WithCancel(s.ctx)

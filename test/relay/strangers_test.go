@@ -31,6 +31,7 @@ func TestStrangers(t *testing.T) {
 		{"a node of another CA", "node", "n1", stranger, "unknown certificate authority"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			s := s.in(t)
 			id, err := c.of.Issue(s.ctx, binary, c.role, c.who)
 			if c.name == "a node of the fleet" {
 				id, err = lab.Identity{Cert: s.lab.Path("pki", "node-n1.pem"), Key: s.lab.Path("pki", "node-n1.key"), CA: s.lab.Path("pki", "ca.pem")}, nil
@@ -43,6 +44,7 @@ func TestStrangers(t *testing.T) {
 		})
 	}
 	t.Run("without TLS", func(t *testing.T) {
+		s := s.in(t)
 		conn, err := net.Dial("tcp", s.relay[1].Hop)
 		s.must(err)
 		defer conn.Close()
@@ -80,6 +82,7 @@ func TestForgedProxyHeader(t *testing.T) {
 	s.ready(0, 1)
 	for _, source := range []string{"127.0.0.1:4711", "127.0.1.1:4711", "127.43.0.10:4711", "192.0.2.1:25"} {
 		t.Run(source, func(t *testing.T) {
+			s := s.in(t)
 			conn, err := net.Dial("tcp", s.relay[1].Local)
 			s.must(err)
 			defer conn.Close()
