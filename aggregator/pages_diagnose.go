@@ -317,6 +317,15 @@ func newDiagnosisPage(n *NodeDiagnosis, check string) *diagnosisPage {
 			}
 		}
 	}
+	slices.SortStableFunc(view.Findings, func(a, b findingView) int { // what needs a hand comes first
+		switch {
+		case a.Grade.Graver(b.Grade):
+			return -1
+		case b.Grade.Graver(a.Grade):
+			return 1
+		}
+		return 0
+	})
 	for _, past := range n.Diagnoses.History {
 		if check == "" {
 			view.History = append(view.History, view.outline(past))
