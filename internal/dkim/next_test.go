@@ -17,7 +17,9 @@ func TestNextTemplate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		taken := func(selector string) bool { return strings.HasSuffix(selector, "a") || strings.HasSuffix(selector, "b") }
+		taken := func(selector string) bool {
+			return strings.HasSuffix(selector, "a") || strings.HasSuffix(selector, "b")
+		}
 		if got, err := template.Selector(day, taken); got != c.want || err != nil {
 			t.Errorf("%s: %q, %v", c.template, got, err)
 		}

@@ -50,7 +50,6 @@ type keeper struct {
 	poke    chan struct{}
 
 	mu     sync.Mutex
-	told   []fleet.Claim        // by an aggregator, of the other nodes of a fleet without Consul
 	peers  life.Peers           // as known last
 	asked  time.Time            // when peers was
 	said   []fleet.Claim        // this node's claims, as the others know them

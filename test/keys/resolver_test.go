@@ -22,10 +22,8 @@ const (
 
 // resolver passes questions to BIND in the mood that the test sets.
 type resolver struct {
-	addr   string
-	server string
-	mood   atomic.Int32
-	asked  atomic.Int64
+	addr string
+	mood atomic.Int32
 }
 
 func startResolver(t *testing.T, server func() string) *resolver {
@@ -39,7 +37,6 @@ func startResolver(t *testing.T, server func() string) *resolver {
 	var serving sync.WaitGroup
 	slowly := make(chan struct{})
 	listening := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		r.asked.Add(1)
 		r.answer(w, q, server(), slowly)
 	})}
 	serving.Go(func() { _ = listening.ActivateAndServe() })

@@ -199,23 +199,23 @@ func (l *Life) Keys() *fleet.NodeKeys {
 	}
 	answer.History = slices.Clone(l.state.History)
 	slices.Reverse(answer.History)
-	if at, any := l.dueAt(l.state); any {
+	if at, some := l.dueAt(l.state); some {
 		answer.Next = at
 	}
 	return answer
 }
 
 // dueAt is when the oldest key in use comes to the age at which it is replaced.
-func (l *Life) dueAt(s *state) (at time.Time, any bool) {
+func (l *Life) dueAt(s *state) (at time.Time, some bool) {
 	if l.o.Every == 0 {
 		return time.Time{}, false
 	}
 	for i := range s.Keys {
 		if e := &s.Keys[i]; e.Stage == fleet.StageActive {
-			if due := e.Activated.Add(l.o.Every); !any || due.Before(at) {
-				at, any = due, true
+			if due := e.Activated.Add(l.o.Every); !some || due.Before(at) {
+				at, some = due, true
 			}
 		}
 	}
-	return at, any
+	return at, some
 }

@@ -191,7 +191,7 @@ func ownAs(dir string, paths ...string) error {
 // lock orders those who change the state; it is held until the file is closed.
 func lock(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockFile)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the state of the keys: %w", err)
 	}

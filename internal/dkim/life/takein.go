@@ -20,7 +20,7 @@ func (l *Life) takeIn(s *state, admin *dkim.Keyring, now time.Time) error {
 	for _, key := range admin.Keys() {
 		keys[key.RecordName()] = key
 	}
-	own, err := l.ownKeys(s, now)
+	own, err := l.ownKeys(s)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func today(now time.Time) string { return now.UTC().Format("20060102") }
 
 // ownKeys reads the keys that rotations made: those of the state that aren't retired, and those that a rotation made whose end
 // was cut off.
-func (l *Life) ownKeys(s *state, now time.Time) (map[string]*dkim.Key, error) {
+func (l *Life) ownKeys(s *state) (map[string]*dkim.Key, error) {
 	keys := map[string]*dkim.Key{}
 	domains, err := os.ReadDir(l.o.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
