@@ -22,11 +22,11 @@ import (
 
 // Options of a [Cache].
 type Options struct {
-	Dir        string                // made with mode 0700 if it isn't there; one cache alone may use it
-	MaxSize    int64                 // bytes on disk of all nodes; 0: DefaultMaxSize
-	MaxNode    int64                 // bytes on disk of one node; 0: DefaultMaxNode. A node never has more than its share of MaxSize
-	Keep       time.Duration         // messages first seen longer ago are neither kept nor shown; 0: DefaultKeep
-	Log        *zap.Logger           //
+	Dir        string        // made with mode 0700 if it isn't there; one cache alone may use it
+	MaxSize    int64         // bytes on disk of all nodes; 0: DefaultMaxSize
+	MaxNode    int64         // bytes on disk of one node; 0: DefaultMaxNode. A node never has more than its share of MaxSize
+	Keep       time.Duration // messages first seen longer ago are neither kept nor shown; 0: DefaultKeep
+	Log        *zap.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	Clock      func() time.Time      // nil: time.Now
 }
@@ -57,6 +57,7 @@ type Cache struct {
 	loaded  chan struct{} // closed: what the last run left is known
 	queue   chan lot
 	waiting atomic.Int64 // messages in the queue
+	failing bool         // the last write failed
 	done    chan struct{}
 
 	mu     sync.Mutex

@@ -96,10 +96,13 @@ func (c *Cache) store(node string) *store {
 	return s
 }
 
-// fail counts a write that failed.
+// fail counts a write that failed, and logs the first in a row.
 func (c *Cache) fail(node string, err error) {
 	c.metrics.failed.Inc()
-	c.o.Log.Debug("memory of a node not written", zap.String("node", node), zap.Error(err))
+	if !c.failing {
+		c.o.Log.Warn("memory of a node not written", zap.String("node", node), zap.Error(err))
+	}
+	c.failing = true
 }
 
 // encode is a value as JSON; nil for one that is too large to be remembered.
@@ -149,6 +152,7 @@ func (c *Cache) append(node string, s *store, frames []frame) {
 		c.fail(node, err)
 		return
 	}
+	c.failing = false
 	s.put(frames, s.size)
 	if most := c.share(); s.size > most || s.size > 2*s.live+minRewrite {
 		c.rewrite(node, s, most)
