@@ -25,9 +25,14 @@ func (s *Server) fillJourney(r *http.Request, view *messagePage, talks []fleet.T
 	view.Journey = newJourney(view.Message, s.hopsOf(r.Context(), view.Message), talks)
 	view.Origin = s.originOf(r, view.Message)
 	unsure := view.Journey.unconfirmed()
+	known := map[string]*advice.Advice{} // by what is said: a mail to many is refused for few reasons
 	for i := range view.Shown {
 		one := &view.Shown[i]
-		one.Advice = s.adviceFor(one.Recipient)
+		reason := string(one.Status) + one.DSN + " " + strings.ReplaceAll(one.Reply, one.Address, "")
+		if _, ok := known[reason]; !ok {
+			known[reason] = s.adviceFor(one.Recipient)
+		}
+		one.Advice = known[reason]
 		if c := one.Carried; c != nil && slices.Contains(unsure, c.Node+" "+c.QueueID) {
 			one.Out.Link = ""
 		}

@@ -62,14 +62,15 @@ func TestBlueArrow(t *testing.T) {
 func TestWayOverOtherNodes(t *testing.T) {
 	v := visit(t, fakefleet.Options{Relay: true, Down: "mx4"})
 	for ride, want := range map[string][]string{
-		"Carried by turn":         {"mx1 spreads outgoing mail over the nodes (balance)", "mx.partner.example", "within the fleet"},
-		"Carried after a failure": {"2 attempts failed before", "Connection refused", "mx1 could not deliver it itself (failover): 554 5.7.1 Service unavailable"},
-		"Still under way":         {"In transit", "the other node has not told yet", "Connection refused"},
-		"Waits at the carrier":    {"Deferred", "2 attempts of mx1 failed", "Greylisted: what to do next", "The server refuses everybody whom it sees for the first time"},
-		"Bounced by the carrier":  {"Bounced", "The sender was told by mx1", "Bounce sent to the sender", "by mx1", "There is no such Gmail mailbox"},
-		"The carrier is away":     {"mx4 can't be asked", "connection refused", "this is what mx1 last heard of it"},
-		"Another mail's queue id": {"can't be confirmed, so it isn't followed", "the message that mx3 has there has another Message-ID"},
-		"Over all nodes at once":  {"mx3", "mx2", "mx00.gmx.example", "anna@partner.example, wei.chen@partner.example, office@partner.example and 4 in all"},
+		"Carried by turn":             {"mx1 spreads outgoing mail over the nodes (balance)", "mx.partner.example", "within the fleet"},
+		"Carried after a failure":     {"2 attempts failed before", "Connection refused", "mx1 could not deliver it itself (failover): 554 5.7.1 Service unavailable"},
+		"Still under way":             {"In transit", "the other node has not told yet", "Connection refused"},
+		"Waits at the carrier":        {"Deferred", "2 attempts of mx1 failed", "Greylisted: what to do next", "The server refuses everybody whom it sees for the first time"},
+		"Bounced by the carrier":      {"Bounced", "The sender was told by mx1", "Bounce sent to the sender", "by mx1", "There is no such Gmail mailbox"},
+		"The carrier is away":         {"mx4 can't be asked", "connection refused", "this is what mx1 last heard of it"},
+		"Another mail's queue id":     {"can't be confirmed, so it isn't followed", "the message that mx3 has there has another Message-ID"},
+		"Refused by a hostile server": {"<script>alert(1)</script>", "⟦U+202E⟧", "⟦NUL⟧", "⟦FF⟧", "mx.evil.example"},
+		"Over all nodes at once":      {"mx3", "mx2", "mx00.gmx.example", "anna@partner.example, wei.chen@partner.example, office@partner.example and 4 in all"},
 	} {
 		link := v.site.Find("mx1", subject(ride)) + v.site.Find("mx2", subject(ride))
 		doc := v.page(link, http.StatusOK)
@@ -118,6 +119,7 @@ func TestTracePage(t *testing.T) {
 	for query, want := range map[string][]string{
 		"":                                       {"Trace delivery"},
 		"recipient=gone@gmail.example&since=1h":  {"Failed", "Bounced by the carrier", "There is no such Gmail mailbox", "Check the address for a typing error"},
+		"recipient=anna@evil.example":            {"Failed", "<script>alert(1)</script>", "⟦U+202E⟧", "⟦NUL⟧"},
 		"recipient=kontakt@grey.example":         {"Queued", "Greylisted", "Wait: Postfix tries again by itself"},
 		"sender=nobody@nowhere.example&since=7d": {"Never seen", "No node that answered has seen such a mail: 3 of 4 did", "did not answer", "2.4 MB of its log are not read yet"},
 		"id=" + url.QueryEscape("<x@y>"):         {"Never seen", "Message-ID"},

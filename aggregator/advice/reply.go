@@ -23,8 +23,9 @@ type statement struct {
 	text string // what was said, in one line, without the codes that begin its lines
 }
 
-// mostText of a reply is looked at, in bytes; Postfix's log has less of nearly all.
-const mostText = 4096
+// mostText of a reply is looked at, in bytes: the longest of the large providers have 800. It bounds what a hostile server
+// can make a look-up cost.
+const mostText = 1024
 
 // The words around a server's reply in Postfix's log: smtp_chat(3) and smtp_trouble(3) of Postfix make them.
 var (

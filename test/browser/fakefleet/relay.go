@@ -39,6 +39,8 @@ var (
 	takenClear = try{"sent", "2.0.0", "250 2.0.0 Ok: queued as 5520E1", clearPeers[0]}
 	grey       = try{"deferred", "4.7.1", greylisting, peer{"grey.example", "mx.grey.example", "203.0.113.41", tls13}}
 	noUser     = try{"bounced", "5.1.1", unknownUser, peers[0]}
+	evil       = try{"bounced", "5.7.1", "host mx.evil.example[203.0.113.66] said: 550 5.7.1 blocked using <b>bl.evil.example</b> " + Hostile,
+		peer{"evil.example", "mx.evil.example\u202e<script>", "203.0.113.66", ""}}
 )
 
 // rides are one of each kind, oldest first.
@@ -50,6 +52,7 @@ var rides = []ride{
 	{Origin: "mx1", Carrier: "mx2", Subject: "Still under way", To: []string{"info@partner.example"}, Failover: true, Failed: []string{refusedThere}, Untold: true},
 	{Origin: "mx2", Carrier: "mx1", Subject: "Waits at the carrier", To: []string{"kontakt@grey.example"}, Tries: []try{grey, grey, grey}},
 	{Origin: "mx2", Carrier: "mx1", Subject: "Bounced by the carrier", To: []string{"gone@gmail.example"}, Tries: []try{noUser}},
+	{Origin: "mx1", Carrier: "mx3", Subject: "Refused by a hostile server", To: []string{"anna@evil.example"}, Tries: []try{evil}},
 	{Origin: "mx1", Carrier: "mx4", Subject: "The carrier is away", To: []string{"sales@partner.example"}, Tries: []try{taken}},
 	{Origin: "mx2", Carrier: "mx3", Subject: "Another mail's queue id", To: []string{"maria@partner.example"}, Tries: []try{taken}, Forged: true},
 }
