@@ -306,3 +306,47 @@ func (w *world) testMessage(t *testing.T, ctx context.Context) {
 		t.Error("test messages are not limited")
 	}
 }
+
+// Nodes that know each other through Consul ask each other, without an aggregator's word.
+func TestFleetInConsul(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	l := lab.ForTest(t)
+	binary, err := l.Build(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := l.StartBind(ctx, lab.BindOptions{Name: "dns", Zones: map[string]string{".": `good.example. TXT "v=spf1 ip4:127.0.1.1 ip4:127.0.2.1 -all"`}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	extra := fmt.Sprintf("dns: {resolvers: [%q], timeout: 1s}\ndiagnose: {every: 0}\n", server.Addr)
+	f, err := l.StartFleet(ctx, lab.FleetOptions{Binary: binary, Nodes: 2, Domains: []string{"good.example"}, Consul: true, NodeExtra: func(string) string { return extra }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = lab.Until(ctx, func(ctx context.Context) error {
+		var out, said bytes.Buffer
+		cmd := exec.CommandContext(ctx, binary, "diagnose", "--config", f.Nodes[0].Config, "--json", "spf-fleet", "dkim-unique", "clock")
+		cmd.Stdout, cmd.Stderr = &out, &said
+		_ = cmd.Run() // fails while a check does
+		var d fleet.Diagnosis
+		if err := json.Unmarshal(out.Bytes(), &d); err != nil {
+			return fmt.Errorf("%w: %s %s", err, &out, &said)
+		}
+		for _, check := range []string{"spf-fleet", "dkim-unique"} {
+			if found := d.Finding(check); found == nil || found.Grade != fleet.GradePass {
+				return fmt.Errorf("%s: %+v", check, found)
+			}
+		}
+		if clock := d.Finding("clock"); clock == nil || !slices.ContainsFunc(clock.Parts, func(p fleet.Part) bool {
+			return p.Subject == "other nodes" && p.Grade == fleet.GradePass
+		}) {
+			return fmt.Errorf("clock: %+v", clock)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
