@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
-
-	"github.com/miekg/dns"
-	"github.com/postfleet/postfleet/test/lab"
 )
 
 const mailName = "smtp-out.service.consul"
@@ -34,52 +30,17 @@ func (s *site) startDNS(ctx context.Context) error {
 	})
 }
 
-// lookup asks for a name's addresses as a client of the site does, sorted. A name that isn't there has none.
-func (s *site) lookup(ctx context.Context, name string) ([]string, error) {
-	query := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
-	answer, err := exchange(ctx, s.client, net.JoinHostPort(frontIP, "53"), query)
-	if err != nil {
-		return nil, err
-	}
-	if answer.Rcode != dns.RcodeSuccess && answer.Rcode != dns.RcodeNameError {
-		return nil, fmt.Errorf("look up %s: %s", name, dns.RcodeToString[answer.Rcode])
-	}
-	var addresses []string
-	for _, record := range answer.Answer {
-		if a, ok := record.(*dns.A); ok {
-			addresses = append(addresses, a.A.String())
-		}
-	}
-	slices.Sort(addresses)
-	return addresses, nil
-}
+// dnsmasq is the resolver of all hosts.
+var dnsmasq = resolver{"dnsmasq", net.JoinHostPort(frontIP, "53")}
 
-func exchange(ctx context.Context, from *lab.Host, server string, query *dns.Msg) (*dns.Msg, error) {
-	conn, err := from.DialContext(ctx, "udp", server)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	answer, _, err := new(dns.Client).ExchangeWithConnContext(ctx, query, &dns.Conn{Conn: conn})
-	return answer, err
+// lookup asks for a name's addresses as a client of the site does.
+func (s *site) lookup(ctx context.Context, name string) ([]string, error) {
+	return s.lookupAt(ctx, dnsmasq.addr, name)
 }
 
 // answers is a check that the mail service's name has the addresses of these nodes and no other.
 func (s *site) answers(nodes ...*node) func(context.Context) error {
-	var want []string
-	for _, n := range nodes {
-		want = append(want, n.host.IP)
-	}
-	return func(ctx context.Context) error {
-		got, err := s.lookup(ctx, mailName)
-		if err != nil {
-			return err
-		}
-		if !slices.Equal(got, want) {
-			return fmt.Errorf("%s has the addresses %v, want %v", mailName, got, want)
-		}
-		return nil
-	}
+	return s.resolves(dnsmasq, nodes...)
 }
 
 // allFit is a check that every node is in the answer.

@@ -47,4 +47,20 @@ func TestFitness(t *testing.T) {
 			t.Errorf("%s: still in the answer after %s", f.fault, f.dns)
 		}
 	}
+
+	t.Run("resolvers", func(t *testing.T) {
+		need(t, "named", "unbound")
+		resolvers, err := s.startResolvers(ctx, s.nodes[1])
+		must(t, err)
+		must(t, stopPostfix.strike(ctx, s.nodes[0]))
+		begin := time.Now()
+		for _, r := range resolvers {
+			until(t, ctx, s.resolves(r, s.nodes[1:]...))
+			t.Logf("%s: out of the answer after %s", r.name, seconds(time.Since(begin)))
+		}
+		must(t, stopPostfix.mend(ctx, s.nodes[0]))
+		for _, r := range resolvers {
+			until(t, ctx, s.resolves(r, s.nodes...))
+		}
+	})
 }
