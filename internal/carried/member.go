@@ -69,9 +69,12 @@ func (p *Puller) ask(ctx context.Context, m *member) {
 	}
 	a := answer{member: m, conn: m.conn, mails: m.mails}
 	m.mails, m.busy = nil, true
+	fresh := a.conn == nil
 	p.asking.Go(func() {
-		if a.conn == nil {
-			a.conn, a.err = p.o.Connect(m.member)
+		if fresh {
+			if a.conn, a.err = p.o.Connect(m.member); a.err != nil {
+				a.conn = nil
+			}
 		}
 		for rest := a.mails; len(rest) > 0 && a.err == nil; {
 			var some []mail
@@ -81,7 +84,7 @@ func (p *Puller) ask(ctx context.Context, m *member) {
 		select {
 		case p.answers <- a:
 		case <-ctx.Done():
-			if a.conn != nil {
+			if fresh && a.conn != nil { // nobody else knows of it
 				_ = a.conn.Close()
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -408,6 +409,37 @@ func TestQuestionsAreBounded(t *testing.T) {
 	if f.mails > 3 || f.recipients > 120 || mine.largest > perCommit {
 		t.Errorf("%d mails, %d recipients in a question, %d events in a commit", f.mails, f.recipients, mine.largest)
 	}
+}
+
+// A member whose address is none is named, and costs the others nothing.
+func TestUnreachableMember(t *testing.T) {
+	t.Parallel()
+	lost, found := origin(1, "mx2", 1), origin(2, "mx3", 1)
+	mine, carriers := newShelf(lost, found), fleetOf{}
+	carriers.add("mx3", hopOf(found, "mx3"))
+	p, c := run(t, mine, carriers, func(o *Options) {
+		o.Members = func() []fleet.Member {
+			return append(carriers.members(), fleet.Member{Name: "mx2", API: "nowhere"})
+		}
+	})
+	eventually(t, "the other is told", func() bool { c.pass(time.Second); return mine.fate(found.ID) == fleet.FateDelivered })
+	eventually(t, "it is named", func() bool { c.pass(time.Second); return strings.HasPrefix(p.State().Silent["mx2"], "connect to") })
+}
+
+// The end finds a member that is being asked over a connection that was there before.
+func TestEndWhileAsking(t *testing.T) {
+	t.Parallel()
+	first, second := origin(1, "mx2", 1), origin(2, "mx2", 1)
+	mine, carriers := newShelf(first, second), fleetOf{}
+	carriers.add("mx2", hopOf(first, "mx2"))
+	_, c := run(t, mine, carriers, func(o *Options) { o.Timeout = time.Hour })
+	eventually(t, "one is told", func() bool { c.pass(time.Second); return mine.fate(first.ID) == fleet.FateDelivered })
+	f := carriers["mx2"]
+	f.mu.Lock()
+	f.block = make(chan struct{})
+	before := f.questions
+	f.mu.Unlock()
+	eventually(t, "it is asked again", func() bool { c.pass(time.Minute); return f.asked() > before })
 }
 
 // While recording is paused nobody is asked: what is told would be lost.

@@ -35,8 +35,12 @@ func (n *Node) buildCarried(*config.Milter) error {
 
 // connectCarrier makes a client of another node's API, which shows this node's certificate and lets in that node alone.
 func (n *Node) connectCarrier(member fleet.Member) (carried.Carrier, error) {
-	return nodeapi.NewClient(nodeapi.ClientOptions{Node: member.Name, Base: member.API,
+	client, err := nodeapi.NewClient(nodeapi.ClientOptions{Node: member.Name, Base: member.API,
 		TLS: pki.ClientConfig(n.credentials, pki.Identity{Role: pki.Node, Name: member.Name})})
+	if err != nil {
+		return nil, err
+	}
+	return client, nil
 }
 
 // carriers are the nodes of the fleet, as Consul or the configuration has them.
