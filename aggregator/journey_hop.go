@@ -3,6 +3,7 @@ package aggregator
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,24 +30,30 @@ const mostHops = 24
 
 // hopsOf asks the carriers of a mail for their part of it, at once.
 func (s *Server) hopsOf(ctx context.Context, m *fleet.Message) hopMessages {
-	found := hopMessages{}
+	var keys []hopKey
 	for i := range m.Recipients {
 		r := &m.Recipients[i]
-		if c := r.Carried; c != nil && c.Node == r.Carrier() && c.Node != m.Node && c.ID != 0 && len(found) < mostHops {
-			found[hopKey{c.Node, c.ID}] = hopMessage{}
+		c := r.Carried
+		if c == nil || c.Node != r.Carrier() || c.Node == m.Node || c.ID == 0 || len(keys) == mostHops {
+			continue
+		}
+		if key := (hopKey{c.Node, c.ID}); !slices.Contains(keys, key) {
+			keys = append(keys, key)
 		}
 	}
+	answers := make([]hopMessage, len(keys))
 	var all sync.WaitGroup
-	var mu sync.Mutex
-	for key := range found {
+	for i, key := range keys {
 		all.Go(func() {
 			message, _, err := s.fleet.Message(ctx, key.node, key.id)
-			mu.Lock()
-			defer mu.Unlock()
-			found[key] = hopMessage{message, err}
+			answers[i] = hopMessage{message, err}
 		})
 	}
 	all.Wait()
+	found := hopMessages{}
+	for i, key := range keys {
+		found[key] = answers[i]
+	}
 	return found
 }
 
