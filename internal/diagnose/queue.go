@@ -68,7 +68,8 @@ func (f *Facts) lifetime() time.Duration {
 
 // postfixTime reads a time as Postfix writes it: a number with s, m, h, d or w behind it; without one it is of days here.
 func postfixTime(text string) time.Duration {
-	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
+	const day = 24 * 60 * 60
+	units := map[byte]int64{'s': 1, 'm': 60, 'h': 60 * 60, 'd': day, 'w': 7 * day} // seconds
 	if text == "" {
 		return 0
 	}
@@ -78,12 +79,12 @@ func postfixTime(text string) time.Duration {
 	} else {
 		unit = units['d']
 	}
-	n := time.Duration(0)
+	var n int64
 	for _, c := range []byte(text) {
 		if c < '0' || c > '9' || n > 1e6 {
 			return 0
 		}
-		n = n*10 + time.Duration(c-'0')
+		n = n*10 + int64(c-'0')
 	}
-	return n * unit
+	return time.Duration(n*unit) * time.Second
 }

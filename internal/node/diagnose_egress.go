@@ -27,14 +27,14 @@ func (q *inquiry) egress(ctx context.Context, f *diagnose.Facts) (found []fleet.
 		if f.Postfix != nil && !speaks(f.Postfix, family.protocol) {
 			continue
 		}
-		if e, ok := oneEgress(f.Postfix, seen, family.parameter, family.network, family.outside, family.protocol == "ipv4"); ok {
+		if e, ok := oneEgress(ctx, f.Postfix, seen, family.parameter, family.network, family.outside, family.protocol == "ipv4"); ok {
 			found = append(found, e)
 		}
 	}
 	return found
 }
 
-func oneEgress(p *diagnose.Postfix, seen []fleet.Egress, parameter, network, outside string, is4 bool) (fleet.Egress, bool) {
+func oneEgress(ctx context.Context, p *diagnose.Postfix, seen []fleet.Egress, parameter, network, outside string, is4 bool) (fleet.Egress, bool) {
 	if p != nil {
 		value := p.Main(parameter)
 		if smtp := p.Service("smtp", "unix"); smtp != nil {
@@ -49,7 +49,7 @@ func oneEgress(p *diagnose.Postfix, seen []fleet.Egress, parameter, network, out
 			return e, true
 		}
 	}
-	if addr, ok := routed(network, outside); ok && public(addr) {
+	if addr, ok := routed(ctx, network, outside); ok && public(addr) {
 		return fleet.Egress{Address: addr.String(), From: "the host's own"}, true
 	}
 	return fleet.Egress{}, false
@@ -69,8 +69,8 @@ func speaks(p *diagnose.Postfix, family string) bool {
 func public(addr netip.Addr) bool { return addr.IsGlobalUnicast() && !addr.IsPrivate() }
 
 // routed is the address that the host would send from. A UDP socket that is connected sends nothing.
-func routed(network, outside string) (netip.Addr, bool) {
-	conn, err := net.Dial(network, outside)
+func routed(ctx context.Context, network, outside string) (netip.Addr, bool) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, outside)
 	if err != nil {
 		return netip.Addr{}, false
 	}

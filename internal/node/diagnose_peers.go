@@ -59,7 +59,7 @@ func (d *diagnostician) askPeer(ctx context.Context, m fleet.Member, heard told)
 	if err != nil {
 		return fleet.Peer{Name: m.Name, Error: err.Error()}
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }() // never fails
 	asked, began := d.now(), time.Now()
 	answer, err := client.Peer(ctx)
 	if err != nil {

@@ -20,9 +20,6 @@ var proven = struct {
 	grades map[string]map[fleet.Grade]bool
 }{grades: map[string]map[fleet.Grade]bool{}}
 
-// worstOf are the checks whose gravest word is a warning.
-var worstOf = map[string]fleet.Grade{"tls-rpt": fleet.GradeFail, "8bitmime": fleet.GradeFail}
-
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 && !slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "-test.run=") }) {

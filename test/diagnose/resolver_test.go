@@ -29,7 +29,9 @@ func stub(t *testing.T, answer dns.HandlerFunc) string {
 		if err := server.Shutdown(); err != nil {
 			t.Error(err)
 		}
-		<-ended
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	})
 	return conn.LocalAddr().String()
 }
