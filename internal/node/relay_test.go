@@ -3,15 +3,20 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/postfleet/postfleet/consul"
 	"github.com/postfleet/postfleet/internal/config"
+	"github.com/postfleet/postfleet/internal/fleet"
 	"github.com/postfleet/postfleet/internal/node/mta"
 )
 
@@ -151,4 +156,78 @@ func TestSmartHosts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A node that takes part says so: in its facts, in Consul, and to the reader of the log. While Postfix isn't set up for it
+// nothing is handed over, and the reason is told.
+func TestRelayTakesPart(t *testing.T) {
+	s := newSite(t)
+	relay := fmt.Sprintf(`
+relay:
+  enabled: true
+  map: {address: "unix:%s/map.sock", mode: 0600, group: ""}
+  gate_port: %d
+  listen: 127.0.0.1:0
+  mode: balance
+  members: [{name: n1, hop: "127.0.0.1:1", weight: 7}, {name: n2, hop: "127.0.0.1:1", weight: 3}]
+`, s.dir, freePort(t))
+	c, err := config.ParseMilter("milter.yaml", []byte(s.yaml(greet(t))+relay))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, c)
+	state := n.Info(t.Context()).Relay
+	if state == nil || state.Mode != fleet.RelayBalance || state.Wired || state.From != fleet.FromConfiguration ||
+		!strings.HasPrefix(state.Reason, "Postfix") {
+		t.Fatalf("relay %+v", state)
+	}
+	_, hop, gate := n.RelayAddresses()
+	if meta, want := n.apiMeta(c)[consul.MetaHop], ":"+strconv.Itoa(hop.(*net.TCPAddr).Port); meta != want {
+		t.Errorf("hop port in Consul %q, want %q", meta, want)
+	}
+	if node := n.hopNode("127.43.0.1", int(gate)); node != fleet.AnyCarrier {
+		t.Errorf("the gate for any is %q", node)
+	}
+	if node := n.hopNode("127.43.0.10", int(gate)); node != "n2" {
+		t.Errorf("the first member's gate is %q", node)
+	}
+	if node, ok := n.hopOrigin("192.0.2.1", 4711); ok {
+		t.Errorf("a connection that is not open is of %q", node)
+	}
+	if weight := ownWeight(c, "n1"); weight != 7 {
+		t.Errorf("own weight %d", weight)
+	}
+	again := *c
+	again.Relay.Members = append(again.Relay.Members, config.RelayMember{Name: "n3", Hop: "127.0.0.1:1", Weight: 1})
+	again.Relay.Mode = "off"
+	if err := n.Reload(&again); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.relay.probed.Members(); len(got) != 2 || got[1].Name != "n3" {
+		t.Errorf("members after a reload: %+v", got)
+	}
+	if mode := n.relayState().Mode; mode != fleet.RelayOff {
+		t.Errorf("mode after a reload: %s", mode)
+	}
+}
+
+// Without a certificate a node can't take part, and says so before it starts.
+func TestRelayNeedsACertificate(t *testing.T) {
+	s := newSite(t)
+	c := s.config(t, greet(t), "certificates: files", "certificates: \"off\"")
+	c.Relay.Enabled = true
+	var bad *ConfigError
+	if _, err := New(c, Options{Hostname: "n1", Log: quiet(t)}); !errors.As(err, &bad) || !strings.Contains(err.Error(), "relay.enabled") {
+		t.Errorf("%v", err)
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.43.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
