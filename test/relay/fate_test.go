@@ -197,8 +197,10 @@ func (s *site) figures(origin, carrier *nodeapi.Client) {
 
 // TestGivenUp: the carrier's queue gives mail up after a time, and the sender hears of it from there.
 func TestGivenUp(t *testing.T) {
-	s := newSite(t, options{nodes: 2, settings: "mode: balance\ncarry: [n2]", retry: time.Second,
-		main: map[string]string{"maximal_queue_lifetime": "3s", "bounce_queue_lifetime": "3s"}})
+	// A queue run that meets the delivery before it still at work leaves a message alone for long (qmgr_message.c, "still being
+	// delivered"), so it is not to come sooner than it has to.
+	s := newSite(t, options{nodes: 2, settings: "mode: balance\ncarry: [n2]", retry: 4 * time.Second,
+		main: map[string]string{"maximal_queue_lifetime": "5s", "bounce_queue_lifetime": "5s"}})
 	s.remote("defers.example", lab.SinkOptions{SoftFail: []string{"RCPT"}, SoftReply: "450 4.2.0 Greylisted"})
 	s.ready(0, 1)
 	id := s.send(0, mail("a@shop.example", "one@defers.example"))
