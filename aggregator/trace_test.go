@@ -101,6 +101,8 @@ func TestVerdicts(t *testing.T) {
 		"one of two": {[]fleet.Recipient{{Address: "you@example.com", Status: fleet.StatusBounced, DSN: "5.1.1", Reply: refused, Attempts: attempt("bounced", refused)},
 			{Address: "them@example.com", Status: fleet.StatusDelivered, Attempts: attempt("sent", "250 Ok")}}, nil, TracePartly,
 			"Some recipients got it, others did not: mx.example.com said at 2026-11-23 12:00:00 UTC: 550 5.1.1 <you@example.com>: Recipient address rejected: User unknown.", []string{"unknown-user 1"}},
+		"queued for one": {[]fleet.Recipient{{Address: "you@example.com", Status: fleet.StatusQueued}, {Address: "them@example.com", Status: fleet.StatusDelivered}}, nil, TraceQueued,
+			"In the queue of a for 1 of 2 recipients; for these no attempt was made yet.", nil},
 		"held": {[]fleet.Recipient{{Address: "you@example.com", Status: fleet.StatusHeld}}, nil, TraceHeld,
 			"On hold on a until an administrator releases it: postsuper -H Q1.", nil},
 		"refused to the client": {[]fleet.Recipient{{Address: "you@example.com", Status: fleet.StatusRejected, Refused: true, DSN: "5.7.1", Reply: "554 5.7.1 <you@example.com>: Relay access denied"}},

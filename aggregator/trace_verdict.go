@@ -21,6 +21,9 @@ func verdictOf(m *fleet.Message, j *Journey) (TraceVerdict, string) {
 	case fleet.FateHeld:
 		return TraceHeld, "On hold on " + m.Node + " until an administrator releases it: postsuper -H " + m.QueueID + "."
 	case fleet.FateQueued:
+		if waiting := m.Count(fleet.Status.InQueue); waiting < len(m.Recipients) {
+			return TraceQueued, fmt.Sprintf("In the queue of %s for %d of %d recipients; for these no attempt was made yet.", m.Node, waiting, len(m.Recipients))
+		}
 		return TraceQueued, "In the queue of " + m.Node + "; no attempt was made yet."
 	case fleet.FateRelayed:
 		return TraceQueued, "In transit" + carriersOf(j) + "; no attempt was made there yet, or it has not told."
