@@ -57,6 +57,17 @@ func (f *Facts) captureSet(on, off []*Service) fleet.Part {
 	return p
 }
 
+// nextHop is the host of a next hop such as [relay.example.com]:587.
+func nextHop(hop string) string {
+	host, bracketed := strings.CutPrefix(hop, "[")
+	if bracketed {
+		host, _, _ = strings.Cut(host, "]")
+	} else {
+		host, _, _ = strings.Cut(host, ":")
+	}
+	return first(host, "RELAY")
+}
+
 // passwords is the part for a relay password that captured conversations write into the log, or nil.
 func passwords(on []*Service) *fleet.Part {
 	for _, s := range on {
@@ -67,7 +78,7 @@ func passwords(on []*Service) *fleet.Part {
 		p := part("relay password", fleet.GradeWarn, "the service %s signs in to a relay while conversations are captured: the password stands in the log, where base64 hides nothing", s.Name)
 		p.Evidence = []string{s.Path("smtp_sasl_password_maps") + " = " + maps}
 		p.Mend = []string{"Leave the relay out of the capture (debug_peer_list takes host names too), or keep the log's readers as few as the password's. postfleet itself never stores it:",
-			"postconf -P '" + s.Path("debug_peer_list") + "=!" + strings.Trim(first(s.Value("relayhost"), "RELAY"), "[]") + " 0.0.0.0/0 [::]/0'", reload}
+			"postconf -P '" + s.Path("debug_peer_list") + "=!" + nextHop(s.Value("relayhost")) + " 0.0.0.0/0 [::]/0'", reload}
 		return &p
 	}
 	return nil

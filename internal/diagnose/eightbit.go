@@ -67,8 +67,9 @@ func takes8bit(server string, ehlo reply, evidence []string) fleet.Part {
 	p.Evidence = evidence
 	if !ehlo.has("8BITMIME") {
 		p.Grade, p.Seen = fleet.GradeWarn, server+" doesn't offer 8BITMIME: 8-bit mail to it is rewritten after signing, and its signature breaks"
-		p.Mend = []string{"If that server is yours, or a relay that you pay for, have 8BITMIME switched on there. Otherwise let Postfix make such mail 7-bit before it is " +
-			"signed: in master.cf, give the submission service a cleanup that feeds a second smtpd with this, and sign there:", "smtpd_discard_ehlo_keywords = 8bitmime"}
+		p.Mend = []string{"If that server is yours, or a relay that you pay for, have 8BITMIME switched on there. If much of your mail goes to such servers, don't " +
+			"offer it to your own clients, who then send 7-bit text in the first place, then reload:",
+			"postconf -e 'smtpd_discard_ehlo_keywords = 8bitmime, silent-discard'", reload}
 	}
 	return p
 }

@@ -44,8 +44,7 @@ func (f *Facts) wired(s *Service) fleet.Part {
 func (f *Facts) away(p fleet.Part, s *Service, item string) fleet.Part {
 	action := s.Value("milter_default_action")
 	if _, own, found := strings.Cut(item, "default_action"); found {
-		own = strings.TrimLeft(own, " =")
-		action = strings.TrimRight(strings.FieldsFunc(own, func(r rune) bool { return r == ',' || r == ' ' || r == '}' })[0], "}")
+		action = firstWord(strings.TrimLeft(own, " ="))
 	}
 	p.Mend = []string{"Set, then reload:", s.Set("milter_default_action", "tempfail"), reload}
 	switch action {
@@ -92,9 +91,7 @@ func (f *Facts) ours(s *Service, list string) string {
 // places are the sockets that an item of a list may mean: a path is below the queue directory where it is relative, and where
 // the service runs in a chroot (postconf(5), smtpd_milters).
 func (f *Facts) places(s *Service, item string) []string {
-	item = strings.TrimSpace(strings.Trim(item, "{}"))
-	item = strings.FieldsFunc(item+" ", func(r rune) bool { return r == ' ' || r == ',' })[0]
-	kind, rest, _ := strings.Cut(item, ":")
+	kind, rest, _ := strings.Cut(firstWord(item), ":")
 	if kind == "inet" {
 		host, port, err := net.SplitHostPort(rest)
 		if err != nil {
@@ -113,6 +110,14 @@ func (f *Facts) places(s *Service, item string) []string {
 		return []string{"unix:" + path.Join(queue, rest), "unix:" + path.Clean(rest)}
 	}
 	return []string{"unix:" + path.Clean(rest)}
+}
+
+// firstWord is what comes before a space, a comma or a brace.
+func firstWord(text string) string {
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" \t,{}", r) }) {
+		return word
+	}
+	return ""
 }
 
 // milterAddress is how Postfix is told of this node's milter: below the queue directory as a relative path, which is right

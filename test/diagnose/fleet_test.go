@@ -277,6 +277,7 @@ func (w *world) testMessage(t *testing.T, ctx context.Context) {
 	if err != nil {
 		t.Error(err)
 	}
+	w.arrives(t, ctx)
 	if _, err := w.api.SendTest(ctx, aggregator.TestWish{Node: "n1", To: "you@norcpt.example"}); err != nil {
 		t.Fatal(err)
 	}
@@ -304,6 +305,40 @@ func (w *world) testMessage(t *testing.T, ctx context.Context) {
 	}
 	if !limited {
 		t.Error("test messages are not limited")
+	}
+}
+
+// arrives sends a test message from n1 to n2, with a filter on the way that writes what it thinks of it.
+func (w *world) arrives(t *testing.T, ctx context.Context) {
+	t.Helper()
+	const said = "filter.example; spf=pass smtp.mailfrom=good.example; dkim=pass header.d=good.example"
+	file, err := w.lab.WriteFile("filter", []byte("/^X-Postfleet-Test:/ PREPEND Authentication-Results: "+said+"\n"), 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n1, n2 := w.fleet.Nodes[0].Postfix, w.fleet.Nodes[1].Postfix
+	if _, err := w.lab.Run(ctx, "postconf", "-c", n1.Conf, "-e", "smtp_header_checks = regexp:"+file); err != nil {
+		t.Fatal(err)
+	}
+	if err := n1.Route(ctx, "inbound.example", n2.Addr); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := w.api.SendTest(ctx, aggregator.TestWish{Node: "n1", To: "you@inbound.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = lab.Until(ctx, func(ctx context.Context) error {
+		list, err := w.api.Messages(ctx, fleet.Query{MessageID: answer.Messages[0].Message.MessageID, Node: "n2"}, "")
+		if err != nil {
+			return err
+		}
+		if len(list.Messages) != 1 || len(list.Messages[0].AuthResults) != 1 || list.Messages[0].AuthResults[0] != said {
+			return fmt.Errorf("not arrived with its results: %+v", list.Messages)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -46,7 +46,7 @@ func TestSettings(t *testing.T) {
 		{"not reloaded", "capture", "", captured("smtp") + captured("relay"), facts{Captured: "off"}, want{fleet.GradeFail, "the log shows none", []string{"postfix reload"}}},
 		{"not reloaded after it was switched off", "capture", "", "", facts{Captured: "on"}, want{fleet.GradeWarn, "still captures", []string{"postfix reload"}}},
 		{"password in the log", "capture", "smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = texthash:/etc/postfix/sasl\nrelayhost = [relay.test]:587\n", captured("smtp") + captured("relay"), facts{},
-			want{fleet.GradeWarn, "password stands in the log", []string{"debug_peer_list"}}},
+			want{fleet.GradeWarn, "password stands in the log", []string{"smtp/unix/debug_peer_list=!relay.test 0.0.0.0/0 [::]/0"}}},
 
 		{"strict", "smuggling", strict, "", facts{}, want{grade: fleet.GradePass}},
 		{"bare newline", "smuggling", "smtpd_forbid_bare_newline = no\nsmtpd_forbid_unauth_pipelining = yes\n", "", facts{}, want{fleet.GradeFail, "takes bare line feeds", []string{"smtpd_forbid_bare_newline = yes"}}},
