@@ -61,7 +61,7 @@ func (n *node) boot(ctx context.Context) error {
 	return n.daemon.StartUnready()
 }
 
-// fit is a check that the node itself says that it may be given mail.
+// fit is a check that the node says that it may be given mail, and that its agent has heard it.
 func (n *node) fit(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.daemon.Status+"/healthz/mail", nil)
 	if err != nil {
@@ -74,6 +74,15 @@ func (n *node) fit(ctx context.Context) error {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %s", n.name, resp.Status)
+	}
+	checks, err := n.consul.Checks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, service := range []string{"smtp-out-", "smtp-out-proxy-"} {
+		if state := checks["check:"+service+n.name]; state != "passing" {
+			return fmt.Errorf("%s: Consul's agent says of %s: %q", n.name, service+n.name, state)
+		}
 	}
 	return nil
 }

@@ -214,6 +214,19 @@ func getJSON(ctx context.Context, client *http.Client, url string, into any) err
 	return nil
 }
 
+// Checks are the states of the checks that the agent makes itself, by id: passing, warning or critical.
+func (c *Consul) Checks(ctx context.Context) (map[string]string, error) {
+	var checks map[string]struct{ Status string }
+	if err := getJSON(ctx, c.host.HTTP(), "http://"+c.HTTP+"/v1/agent/checks", &checks); err != nil {
+		return nil, err
+	}
+	states := map[string]string{}
+	for id, check := range checks {
+		states[id] = check.Status
+	}
+	return states, nil
+}
+
 // Healthy are the instances of a service whose checks all pass, as HOST:PORT.
 func (c *Consul) Healthy(ctx context.Context, service string) ([]string, error) {
 	var entries []struct {

@@ -38,6 +38,12 @@ func (n *namespaces) do(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			// The first thread can't end: it would stay in the namespaces. While it waits here another one is taken.
+			done <- n.do(f)
+			runtime.UnlockOSThread()
+			return
+		}
 		done <- func() error {
 			// A mount namespace can't be entered while root and working directory are shared with other threads (setns(2)).
 			if err := unix.Unshare(unix.CLONE_FS); err != nil {
