@@ -4,6 +4,10 @@ service "postfleet-node" {
 service "smtp-out" {
   policy = "write"
 }
+# Where HAProxy finds it (consul.proxy_port).
+service "smtp-out-proxy" {
+  policy = "write"
+}
 # The node's own Connect certificate.
 service "postfleet-node.mx1" {
   policy = "write"
