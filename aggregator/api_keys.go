@@ -155,7 +155,11 @@ func dnsNeeds(nodes []NodeView, keys []NodeKeysView) *fleet.DNSNeeds {
 			needs.Problems = append(needs.Problems, "the addresses of "+node.Member.Name+" are missing: "+node.Answer.Error)
 			continue
 		}
-		for _, address := range node.Info.Addresses {
+		addresses := node.Info.Addresses
+		for _, learned := range node.Info.Egress { // behind NAT only a diagnosis knows
+			addresses = append(slices.Clip(addresses), learned.Address)
+		}
+		for _, address := range addresses {
 			needs.Egress = append(needs.Egress, fleet.SendingAddress{Node: node.Member.Name, Address: address, Hostname: node.Info.Hostname})
 		}
 	}

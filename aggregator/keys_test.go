@@ -76,10 +76,10 @@ func TestKeysAPI(t *testing.T) {
 func TestDNSAPI(t *testing.T) {
 	ts := startServer(t)
 	ts.fleet.node("b").down = errDown
-	ts.fleet.node("a").info.Addresses = []string{"192.0.2.1"}
+	ts.fleet.node("a").info.Addresses, ts.fleet.node("a").info.Egress = []string{"192.0.2.1"}, []fleet.Egress{{Address: "192.0.2.2"}}
 	var plan fleet.DNSPlan
 	answerOfKind(t, ts.withToken(accounts.Viewer, apiPrefix+"/dns"), "DNSPlan", &plan)
-	if len(plan.Records) != 2 || len(plan.Egress) != 1 || len(plan.Problems) != 2 || !strings.Contains(plan.Problems[0], "the keys of b are missing") {
+	if len(plan.Records) != 2 || len(plan.Egress) != 2 || len(plan.Problems) != 2 || !strings.Contains(plan.Problems[0], "the keys of b are missing") {
 		t.Errorf("got %+v", plan)
 	}
 	if got := ts.withToken(accounts.Viewer, apiPrefix+"/dns?as=zone"); string(got.body) != "zone of example.com" {

@@ -54,7 +54,10 @@ func serve(t *testing.T, zone string) *Resolver {
 		_ = w.WriteMsg(reply)
 	})}
 	var serving sync.WaitGroup
+	started := make(chan struct{})
+	server.NotifyStartedFunc = func() { close(started) }
 	serving.Go(func() { _ = server.ActivateAndServe() })
+	<-started // Shutdown is nothing before that
 	t.Cleanup(func() {
 		_ = server.Shutdown()
 		serving.Wait()

@@ -38,7 +38,10 @@ func startZone(t *testing.T) *zone {
 	z.addr = packets.LocalAddr().String()
 	server := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(z.answer)}
 	var serving sync.WaitGroup
+	started := make(chan struct{})
+	server.NotifyStartedFunc = func() { close(started) }
 	serving.Go(func() { _ = server.ActivateAndServe() })
+	<-started // Shutdown is nothing before that
 	t.Cleanup(func() {
 		_ = server.Shutdown()
 		serving.Wait()

@@ -39,7 +39,10 @@ func startResolver(t *testing.T, server func() string) *resolver {
 	listening := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		r.answer(w, q, server(), slowly)
 	})}
+	started := make(chan struct{})
+	listening.NotifyStartedFunc = func() { close(started) }
 	serving.Go(func() { _ = listening.ActivateAndServe() })
+	<-started // Shutdown is nothing before that
 	t.Cleanup(func() {
 		close(slowly)
 		_ = listening.Shutdown()
