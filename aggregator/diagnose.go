@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -87,6 +89,26 @@ func diagnosesOf(ctx context.Context, f *Fanout, node, what string, ask func(con
 		}
 	}
 	return found
+}
+
+// TellPeers tells the nodes of each other's addresses, selectors and clocks until ctx ends, for their own diagnoses. It is for
+// fleets without Consul, where they can't ask.
+func (f *Fanout) TellPeers(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		request := fleet.DiagnoseRequest{Fleet: peersOf(f.Nodes(ctx)), By: "aggregator", Hear: true}
+		for _, one := range diagnosesOf(ctx, f, "", "tell", func(ctx context.Context, d Diagnoser) (*fleet.Diagnoses, error) { return d.Diagnose(ctx, request) }) {
+			if one.Error != "" && ctx.Err() == nil {
+				f.log.Debug("node not told of the others", zap.String("node", one.Node), zap.String("error", one.Error))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // testDeadline is how long a node has to hand a test message to its Postfix, which may want to look at it first.

@@ -95,6 +95,7 @@ func newAggregatorService(c *config.Aggregator, o aggregatorOptions) (_ *aggrega
 	s.stops = append(s.stops, s.server.Shutdown)
 	if !c.FromConsul() {
 		s.background(func(ctx context.Context) { s.fanout.ShareKeys(ctx, shareKeysEvery) })
+		s.background(func(ctx context.Context) { s.fanout.TellPeers(ctx, tellPeersEvery) })
 	}
 	s.registerExpiry(tls.Source)
 	s.register(o.hostname)

@@ -17,6 +17,9 @@ var clock = Check{
 // farApart is a clock that breaks things: certificates and signatures are judged to the minute.
 const farApart = time.Minute
 
+// clockKnown is for how long a comparison of clocks says something.
+const clockKnown = 15 * time.Minute
+
 func (f *Facts) held() fleet.Part {
 	if f.Sync == nil {
 		return part("time service", fleet.GradeNA, "this system doesn't tell")
@@ -50,6 +53,9 @@ func (f *Facts) apart() fleet.Part {
 	}
 	if !known {
 		return *unknown(subject, "nobody has compared this node's clock with the others' yet")
+	}
+	if !f.PeersSeen.IsZero() && f.Now().Sub(f.PeersSeen) > clockKnown {
+		return *unknown(subject, "the clocks were compared last at "+f.PeersSeen.UTC().Format(time.RFC3339))
 	}
 	p := part(subject, fleet.GradePass, "")
 	var largest time.Duration

@@ -137,12 +137,12 @@ type Peer struct {
 
 // DiagnoseRequest asks a node for a run.
 type DiagnoseRequest struct {
-	ID     string    `json:"id,omitempty"` // comes back as Diagnosis.Request
-	Cause  Cause     `json:"cause"`
-	By     string    `json:"by,omitempty"`
-	Checks []string  `json:"checks,omitempty"` // only these; empty: all
-	Fleet  []Peer    `json:"fleet,omitempty"`  // all nodes as the asker sees them, the asked one among them
-	Seen   time.Time `json:"seen,omitzero"`    // when Fleet was so
+	ID     string   `json:"id,omitempty"` // comes back as Diagnosis.Request
+	Cause  Cause    `json:"cause"`
+	By     string   `json:"by,omitempty"`
+	Checks []string `json:"checks,omitempty"` // only these; empty: all
+	Fleet  []Peer   `json:"fleet,omitempty"`  // all nodes as the asker sees them, the asked one among them
+	Hear   bool     `json:"hear,omitempty"`   // only take in Fleet, and begin nothing
 }
 
 // TestRequest asks a node to send a test message.

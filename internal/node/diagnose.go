@@ -38,7 +38,12 @@ type diagnostician struct {
 	next    time.Time // zero: none is due
 	every   time.Duration
 	told    told // by an aggregator
+	// toldKept is when told was written to its file.
+	toldKept time.Time
 }
+
+// keepToldEvery is how often what is told is written although nothing changed.
+const keepToldEvery = time.Hour
 
 // Times of the schedule.
 const (
@@ -149,16 +154,32 @@ func (d *diagnostician) Diagnose(request fleet.DiagnoseRequest) (*fleet.Diagnose
 	if len(request.Fleet) > 0 {
 		d.hear(request.Fleet)
 	}
+	if request.Hear {
+		return &fleet.Diagnoses{}, nil
+	}
 	d.begin(request)
 	return d.Diagnoses(), nil
 }
 
 // hear remembers what an aggregator says of the other nodes, also for scheduled runs and over a restart.
 func (d *diagnostician) hear(peers []fleet.Peer) {
-	heard := told{Peers: peers, Seen: d.now().UTC()}
+	heard := told{Seen: d.now().UTC()}
 	d.mu.Lock()
+	for _, p := range peers {
+		if i := slices.IndexFunc(d.told.Peers, func(was fleet.Peer) bool { return was.Name == p.Name }); p.Error != "" && i >= 0 {
+			p.Egress, p.Selectors = d.told.Peers[i].Egress, d.told.Peers[i].Selectors // it is away, and sends from where it did
+		}
+		heard.Peers = append(heard.Peers, p)
+	}
+	write := !sameButClocks(d.told.Peers, heard.Peers) || heard.Seen.Sub(d.toldKept) > keepToldEvery
 	d.told = heard
+	if write {
+		d.toldKept = heard.Seen
+	}
 	d.mu.Unlock()
+	if !write {
+		return // the file says the same, but for clocks, which are too old by the time that it is read
+	}
 	if err := writeTold(d.kept.dir, heard); err != nil {
 		d.log.Warn("what is known of the other nodes not kept", zap.Error(err))
 	}

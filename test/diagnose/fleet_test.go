@@ -243,6 +243,10 @@ func (w *world) onTheHost(t *testing.T, ctx context.Context) {
 		t.Errorf("beside the daemon: exit %d, cause %s, %s", code, d.Cause, said)
 	}
 	grade(t, d, "spf", fleet.GradePass)
+	// The aggregator tells the nodes of each other, also without a run from the page.
+	if parts := d.Finding("clock").Parts; !slices.ContainsFunc(parts, func(p fleet.Part) bool { return p.Subject == "other nodes" && p.Grade == fleet.GradePass }) {
+		t.Errorf("clock: %+v", parts)
+	}
 	d, said, _ = run("--local", "spf", "dkim-record")
 	if !strings.Contains(said, "daemon is not asked") || len(d.Findings) != 2 {
 		t.Errorf("--local: %d findings, %s", len(d.Findings), said)

@@ -61,6 +61,8 @@ func TestClock(t *testing.T) {
 			expect(t, &diagnose.Facts{Node: "n1", DNS: resolver(), Peers: c.peers, Sync: c.sync}, "clock", c.want)
 		})
 	}
+	old := &diagnose.Facts{Node: "n1", DNS: resolver(), Peers: peers(0, 0, 0), PeersSeen: time.Now().Add(-time.Hour), Sync: held}
+	expect(t, old, "clock", want{grade: fleet.GradeUnknown, seen: "compared last at"})
 }
 
 // A small file system is filled for real.
