@@ -87,7 +87,8 @@ func newFilterForm(values url.Values) filterForm {
 		}
 		if f.Value != "" {
 			form.values.Set(f.Name, f.Value)
-			form.More = form.More || !f.Main && !(f.Name == "since" && isQuick(f.Value) && values.Get("until") == "")
+			quick := f.Name == "since" && isQuick(f.Value) && values.Get("until") == "" || f.Name == "hops" // has a switch of its own
+			form.More = form.More || !f.Main && !quick
 		}
 	}
 	if limit := values.Get("limit"); limit != "" {
