@@ -228,6 +228,27 @@ func TestCarrierTellsLater(t *testing.T) {
 	s.message(origin, id, "one=delivered")
 }
 
+// TestRequeuedOnTheCarrier: a hop that the carrier's administrator puts back into the queue is another message there, which
+// the origin follows, and is signed once.
+func TestRequeuedOnTheCarrier(t *testing.T) {
+	s := newSite(t, options{nodes: 2, settings: "mode: balance\ncarry: [n2]"})
+	s.remote("defers.example", lab.SinkOptions{SoftFail: []string{"RCPT"}, SoftReply: "450 4.2.0 Greylisted"})
+	s.ready(0, 1)
+	origin := s.api(0)
+	id := s.send(0, mail("a@shop.example", "one@defers.example"))
+	first := s.message(origin, id, "one=deferred").Recipients[0].Carried.ID
+	_, err := s.lab.Run(s.ctx, "postsuper", "-c", s.nodes[1].Postfix.Conf, "-r", "ALL")
+	s.must(err)
+	s.point("defers.example", s.ip)
+	m := s.message(origin, id, "one=delivered")
+	if c := m.Recipients[0].Carried; c.ID == first || c.Node != "n2" {
+		t.Errorf("carried as %s of %s, which was requeued", c.ID, c.Node)
+	}
+	if got := s.signers(s.records(), s.content(id)); fmt.Sprint(got) != "[n2]" {
+		t.Errorf("signed by %v", got)
+	}
+}
+
 // TestLocalMail: Postfix tells the carrier no queue id of mail from sendmail(1).
 func TestLocalMail(t *testing.T) {
 	s := newSite(t, options{nodes: 2, settings: "mode: balance\ncarry: [n2]"})
