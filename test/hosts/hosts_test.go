@@ -79,7 +79,9 @@ func (s *site) look(t *testing.T, ctx context.Context) {
 	steps := []func() error{
 		func() error { return chromium.SignIn(base, "ann", password) },
 		func() error { return chromium.Open(base + "/messages?view=all&node=mx2&subject=dns-") },
-		func() error { return chromium.Until("a message of mx2", `document.querySelector('a[href^="/messages/mx2/"]')`) },
+		func() error {
+			return chromium.Until("a message of mx2", `document.querySelector('a[href^="/messages/mx2/"]')`)
+		},
 		func() error { return chromium.Click(`a[href^="/messages/mx2/"]`) },
 		func() error {
 			return chromium.Until("the conversation with the outside", `document.body.innerText.includes("RCPT TO:<bob@outside.example>")`)
