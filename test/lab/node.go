@@ -89,6 +89,9 @@ log: {level: info, format: console}
 `, n.Name, n.Postfix.Addr, strings.Split(n.Postfix.Addr, ":")[0], n.socket, strings.Join(networks, ", "), opts.Keys, cmp.Or(opts.DKIM, "require_dns: never"), n.Postfix.Conf,
 		filepath.Join(n.Postfix.Dir, "queue"), n.Postfix.Addr, n.Postfix.Log, n.Dir, n.Status)
 	out = append(out, apiConfig(n.API, opts.TLS)...)
+	if !strings.Contains(opts.Extra, "diagnose:") {
+		out = append(out, "diagnose: {every: 0}\n"...) // a lab asks neither DNS nor blocklists of the world
+	}
 	return append(append(out, consulConfig(opts.Consul, opts.ConsulKeys)...), opts.Extra...)
 }
 
