@@ -105,7 +105,7 @@ func table(list []figures) string {
 	for _, f := range list {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.fault, seconds(f.dns), seconds(f.haproxy), seconds(f.dnsBack), seconds(f.haBck))
 	}
-	w.Flush()
+	_ = w.Flush() // into memory
 	return out.String()
 }
 

@@ -7,6 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
+	"testing"
+	"time"
 
 	"github.com/postfleet/postfleet/aggregator"
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -65,4 +68,76 @@ func (s *site) recorded(ctx context.Context, id string) (row fleet.Message, err 
 		return nil
 	})
 	return row, err
+}
+
+// page waits until the page tells of every mail the way that it took, and no other. Of a copy whose sender never heard that
+// it had arrived nobody in the fleet can know.
+func (l *ledger) page(t *testing.T, ctx context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	rows := 0
+	err := lab.Until(ctx, func(ctx context.Context) error {
+		messages, err := l.messages(ctx, url.Values{})
+		if err != nil {
+			return err
+		}
+		rows = len(messages)
+		shown := map[string][]string{}
+		for i := range messages {
+			if way := shownWay(&messages[i]); way != "" {
+				shown[messages[i].MessageID] = append(shown[messages[i].MessageID], way)
+			}
+		}
+		var wrong []string
+		for id, copies := range l.arrived {
+			if !tells(shown[id], copies) {
+				wrong = append(wrong, fmt.Sprintf("%s: %s; the page says %v", id, describe(copies), shown[id]))
+			}
+		}
+		if len(wrong) > 0 {
+			return fmt.Errorf("%d of %d mails: %s", len(wrong), len(l.arrived), strings.Join(wrong[:min(len(wrong), 5)], "\n"))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	t.Logf("the page tells the true way of %d mails, in %d rows", len(l.arrived), rows)
+}
+
+// tells holds the ways that the page shows of a mail against the copies that arrived.
+func tells(shown []string, copies []*arrival) bool {
+	may, must := map[string]bool{}, map[string]bool{}
+	for _, c := range copies {
+		may[fmt.Sprint(c.way)] = true
+		if c.heard {
+			must[fmt.Sprint(c.way)] = true
+		}
+	}
+	for _, way := range shown {
+		if !may[way] {
+			return false
+		}
+		delete(must, way)
+	}
+	return len(shown) > 0 && len(must) == 0
+}
+
+// shownWay is the way of a delivered mail as the page shows it; empty for a mail that it knows not to be delivered, such as
+// one that a sender was told to bring again.
+func shownWay(m *fleet.Message) string {
+	if m.Fate() == fleet.FateRejected || m.Fate() == fleet.FateAborted {
+		return ""
+	}
+	way := []step{{m.Node, m.QueueID}}
+	for _, r := range m.Recipients {
+		if r.Status != fleet.StatusDelivered {
+			return fmt.Sprintf("%v: %s", way, r.Status)
+		}
+		if r.Carried != nil {
+			way = append(way, step{r.Carried.Node, r.Carried.QueueID})
+		}
+	}
+	return fmt.Sprint(way)
 }

@@ -63,11 +63,11 @@ func (s *site) signers(content []byte) ([]string, error) {
 		if err := verifications[i].Err; err != nil {
 			return nil, fmt.Errorf("signature by %s: %w", selector[1], err)
 		}
-		if key := selector[1] + " " + algorithm[1]; seen[key] {
+		key := selector[1] + " " + algorithm[1]
+		if seen[key] {
 			return nil, fmt.Errorf("two signatures by %s", key)
-		} else {
-			seen[key] = true
 		}
+		seen[key] = true
 		if node := strings.TrimSuffix(selector[1], "-ed25519"); !slices.Contains(nodes, node) {
 			nodes = append(nodes, node)
 		}

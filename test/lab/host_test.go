@@ -49,7 +49,7 @@ func TestHosts(t *testing.T) {
 		}
 		go func() {
 			if conn, err := listener.Accept(); err == nil {
-				io.WriteString(conn, "hello")
+				_, _ = io.WriteString(conn, "hello")
 				conn.Close()
 			}
 		}()
