@@ -28,14 +28,18 @@ type Relay struct {
 // NewRelay chooses addresses for a node.
 func (l *Lab) NewRelay(node string) (*Relay, error) {
 	r := &Relay{node: node, socket: l.Path("node-"+node, "map.sock")}
-	var err error
-	if r.Hop, err = FreeAddr("127.0.0.1"); err != nil {
+	// At an address of its own, since it takes a while until the daemon listens: nobody else takes the ports meanwhile.
+	ip, err := FreeHost()
+	if err != nil {
 		return nil, err
 	}
-	if r.Local, err = FreeAddr("127.0.0.1"); err != nil {
+	if r.Hop, err = FreeAddr(ip); err != nil {
 		return nil, err
 	}
-	if r.API, err = FreeAddr("127.0.0.1"); err != nil {
+	if r.Local, err = FreeAddr(ip); err != nil {
+		return nil, err
+	}
+	if r.API, err = FreeAddr(ip); err != nil {
 		return nil, err
 	}
 	r.Gate, err = FreePort("127.43.0.1")
