@@ -37,7 +37,12 @@ func (f *keyOrderFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.allNodes, "on-all", false, "all nodes of the fleet")
 	f.api.flags(cmd)
 	jsonFlag(cmd, &f.json)
-	cmd.MarkFlagsMutuallyExclusive("on", "on-all")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if f.allNodes && len(f.nodes) > 0 {
+			return usageError{errors.New("--on and --on-all exclude each other")}
+		}
+		return nil
+	}
 }
 
 func (f *keyOrderFlags) remote() bool { return f.allNodes || len(f.nodes) > 0 }

@@ -48,13 +48,15 @@ there stays: an SPF record is added to, and a name at which something else stand
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "with --apply: show what would change, and change nothing")
 	cmd.Flags().BoolVar(&o.keepOld, "keep-old", false, "with --apply: leave the records of retired keys where they are")
 	jsonFlag(cmd, &o.json)
-	cmd.MarkFlagsMutuallyExclusive("zone", "nsupdate", "json")
 	return cmd
 }
 
 func runDNS(cmd *cobra.Command, o *dnsOptions, domains []string) error {
-	if o.dryRun && !o.apply {
+	switch {
+	case o.dryRun && !o.apply:
 		return usageError{errors.New("--dry-run goes with --apply")}
+	case o.zone && o.script, o.zone && o.json, o.script && o.json:
+		return usageError{errors.New("--zone, --nsupdate and --json exclude each other")}
 	}
 	var updater *dnspublish.Updater
 	remove := false
