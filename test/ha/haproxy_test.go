@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -147,6 +148,19 @@ func TestHAProxy(t *testing.T) {
 	b, err := s.startHAProxy(ctx, shared)
 	must(t, err)
 	until(t, ctx, b.balances(s.nodes...))
+
+	t.Run("metrics", func(t *testing.T) {
+		out, err := s.front.HTTP().Get("http://127.0.0.1:8405/metrics")
+		must(t, err)
+		defer out.Body.Close()
+		metrics, err := io.ReadAll(out.Body)
+		must(t, err)
+		for _, slot := range []string{"node1", "node2", "node3"} {
+			if want := `haproxy_server_status{proxy="nodes",server="` + slot + `",state="UP"} 1`; !strings.Contains(string(metrics), want) {
+				t.Errorf("no %s", want)
+			}
+		}
+	})
 
 	t.Run("client's address", func(t *testing.T) {
 		for _, c := range []struct {
