@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,10 +99,11 @@ func UpdaterOf(c *config.DNS, now func() time.Time) (*dnspublish.Updater, error)
 	return u, nil
 }
 
-// usedBefore tells whether a node has worked with this repository: then the keys that it had signed with go on signing.
+// usedBefore tells whether a node has worked with this repository: then the keys that it had signed with go on signing. An
+// aggregator may have files of its own in the same directory.
 func usedBefore(dir string) bool {
 	entries, err := os.ReadDir(dir)
-	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() != keysDir })
+	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".db") })
 }
 
 // buildKeys opens the keys' lives; signer has those that the configuration names.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -216,5 +217,27 @@ func TestKeyOrders(t *testing.T) {
 	keys := n.Keys(t.Context()).Keys
 	if !slices.ContainsFunc(keys, func(k fleet.Key) bool { return k.Signs && strings.Contains(k.Conflict, "n2") && k.Forced == "anna" }) {
 		t.Errorf("keys %+v", keys)
+	}
+}
+
+// Only a repository that was worked with counts as one from before.
+func TestUsedBefore(t *testing.T) {
+	dir := t.TempDir()
+	if usedBefore(dir) || usedBefore(filepath.Join(dir, "none")) {
+		t.Error("an empty directory counts")
+	}
+	for _, name := range []string{"consul-members.json", "drain.json"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if usedBefore(dir) {
+		t.Error("somebody else's files count")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "messages-20261123.db"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !usedBefore(dir) {
+		t.Error("a repository doesn't count")
 	}
 }
