@@ -91,7 +91,7 @@ func (q *inquiry) queue(ctx context.Context) (*diagnose.Queue, error) {
 	}
 	counted, failed := q.postfix.Queue(0)
 	if failed != nil {
-		return nil, errors.Join(err, failed)
+		return nil, fmt.Errorf("%w; %w", err, failed)
 	}
 	found := &diagnose.Queue{Messages: counted.Incoming + counted.Active + counted.Deferred, Deferred: counted.Deferred,
 		From: "the queue's directories, since " + err.Error()}

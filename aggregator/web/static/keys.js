@@ -35,7 +35,7 @@
     n: () => press('[data-next]'),
     u: () => press('[data-back]'),
   };
-  const pages = { o: '/', m: '/messages', n: '/nodes', r: '/relay', t: '/trace' };
+  const pages = { o: '/', m: '/messages', n: '/nodes', r: '/relay', t: '/trace', d: '/diagnostics' };
 
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;

@@ -3,8 +3,10 @@ package mta
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
+	"strings"
 	"time"
 )
 
@@ -32,9 +34,12 @@ func (p *Postfix) List(ctx context.Context) ([]byte, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "postqueue", "-c", p.o.ConfigDir, "-j")
 	cmd.WaitDelay = time.Second
-	var out bytes.Buffer
-	cmd.Stdout = &limitedBuffer{&out}
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &limitedBuffer{&out}, &said
 	if err := cmd.Run(); err != nil {
+		if said := strings.TrimSpace(said.String()); said != "" {
+			return nil, errors.New(firstLine(said)) // it names itself
+		}
 		return nil, fmt.Errorf("postqueue: %w", err)
 	}
 	return out.Bytes(), nil
