@@ -3,10 +3,12 @@ package ha
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/textproto"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -181,6 +183,24 @@ func TestHAProxy(t *testing.T) {
 			if recorded.Client.Addr != c.from {
 				t.Errorf("mail from %s is recorded with the client %q", c.from, recorded.Client.Addr)
 			}
+		}
+	})
+
+	t.Run("TLS is the node's", func(t *testing.T) {
+		conn, err := s.client.DialContext(ctx, "tcp", net.JoinHostPort(frontIP, "25"))
+		must(t, err)
+		defer conn.Close()
+		text := textproto.NewConn(conn)
+		_, greeting, err := text.ReadResponse(220)
+		must(t, err)
+		must(t, text.PrintfLine("STARTTLS"))
+		_, _, err = text.ReadResponse(220)
+		must(t, err)
+		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // the certificate is what is looked at
+		must(t, secure.HandshakeContext(ctx))
+		name := secure.ConnectionState().PeerCertificates[0].Subject.CommonName
+		if host, _, _ := strings.Cut(greeting, " "); name != host {
+			t.Errorf("%q greets, and the certificate is for %s", greeting, name)
 		}
 	})
 

@@ -156,16 +156,27 @@ func (s *site) startNode(ctx context.Context, n *node, number int, opts siteOpti
 	if err != nil {
 		return err
 	}
+	certificate, err := lab.NewCertificate(n.name + ".fleet.example")
+	if err != nil {
+		return err
+	}
+	chain, err := s.WriteFile("certificate-"+n.name+".pem", certificate.PEM, 0o600)
+	if err != nil {
+		return err
+	}
 	relay := s.HostRelay(n.host, n.name)
 	main := relay.Main()
 	maps.Copy(main, map[string]string{
 		"inet_interfaces": "all",
 		"mynetworks":      "127.0.0.0/8, " + prefix,
 		// The site has its own DNS, without a reverse zone.
-		"smtp_dns_support_level": "enabled",
-		"smtp_host_lookup":       "dns",
-		"smtpd_peername_lookup":  "no",
-		"smtp_connect_timeout":   "5s",
+		"smtp_dns_support_level":   "enabled",
+		"smtp_host_lookup":         "dns",
+		"smtpd_peername_lookup":    "no",
+		"smtp_connect_timeout":     "5s",
+		"smtpd_tls_cert_file":      chain,
+		"smtpd_tls_key_file":       chain,
+		"smtpd_tls_security_level": "may",
 	})
 	n.postfix, err = s.StartPostfix(ctx, lab.PostfixOptions{Name: n.name, Host: n.host, Capture: true,
 		Milter: "unix:" + s.MilterSocket(n.name), Services: append(relay.Services(true), proxy), Main: main,
