@@ -58,11 +58,13 @@ func TestHops(t *testing.T) {
 		want   []string
 		reason string
 	}{
-		"left":                {HopLeave, relayed, nil, nil, "left to mx1, which signed it"},
-		"added":               {HopAdd, relayed, nil, with(twin), ""},
-		"replaced":            {HopReplace, relayed, nil, with(twin, "remove DKIM-Signature 4", "remove DKIM-Signature 2", "remove DKIM-Signature 1"), ""},
-		"without a signature": {HopReplace, letter, nil, own, ""},
-		"without Received":    {HopReplace, [][2]string{relayed[0], relayed[1], {"From", " a@example.com"}, relayed[4]}, nil, with("remove DKIM-Signature 2", "remove DKIM-Signature 1"), ""},
+		"left":                           {HopLeave, relayed, nil, nil, "left to mx1, which signed it"},
+		"added":                          {HopAdd, relayed, nil, with(twin), ""},
+		"replaced":                       {HopReplace, relayed, nil, with(twin, "remove DKIM-Signature 4", "remove DKIM-Signature 2", "remove DKIM-Signature 1"), ""},
+		"unsigned by the origin":         {HopReplace, letter, nil, nil, "mx1 didn't sign it"},
+		"nor added to":                   {HopAdd, letter, nil, nil, "mx1 didn't sign it"},
+		"signed below the origin's line": {HopReplace, relayed[5:], nil, nil, "mx1 didn't sign it"},
+		"without Received":               {HopReplace, [][2]string{relayed[0], relayed[1], {"From", " a@example.com"}, relayed[4]}, nil, with("remove DKIM-Signature 2", "remove DKIM-Signature 1"), ""},
 		"no key": {HopReplace, relayed, func() (fleet.Signed, error) {
 			return fleet.Signed{Unsigned: "no key", Refuse: fleet.VerdictTempfail, Reply: "451 4.7.5 no"}, nil
 		}, nil, "no key"},

@@ -170,6 +170,9 @@ func (m *message) sign(now time.Time) fleet.Signed {
 	switch {
 	case m.handover != nil && m.signing == nil:
 		return fleet.Signed{Unsigned: m.handover.leftTo()}
+	case m.handover != nil && !m.present.signedLast():
+		// The origin knows where the mail came from: what somebody sent in with a From field of ours is not to be signed here.
+		return fleet.Signed{Unsigned: m.handover.origin + " didn't sign it"}
 	case m.recorded.Source == fleet.SourceExternal:
 		return fleet.Signed{Unsigned: "mail from elsewhere"}
 	case m.signing == nil:

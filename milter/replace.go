@@ -51,6 +51,9 @@ func (p *present) note(name, value string) (above bool) {
 // last tells whether the server that the mail comes from made a signature.
 func (p *present) last(s presentSignature) bool { return s.top || s.above && p.received }
 
+// signedLast tells whether the server that the mail comes from made any.
+func (p *present) signedLast() bool { return slices.ContainsFunc(p.list, p.last) }
+
 // signer is d= and s= of a DKIM-Signature field (RFC 6376 section 3.2): tags are separated by semicolons, and white space,
 // line ends included, counts nowhere.
 func signer(value string) (domain, selector string) {
