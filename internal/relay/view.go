@@ -25,7 +25,7 @@ type policy struct {
 	mode       fleet.RelayMode
 	keep       bool        // mail waits while there is no candidate
 	candidates []candidate // by name; in balance this node is one of them
-	allowed    []candidate // the others that may carry, whether they can or not
+	allowed    []candidate // the others that may carry and have a gate, whether they can or not
 	carry      []string    // as set
 }
 
@@ -132,7 +132,9 @@ func (v *view) policy(c *circumstances, mode fleet.RelayMode, originate, carry [
 		if !among(carry, name) || v.others[name].hop == "" {
 			continue
 		}
-		p.allowed = append(p.allowed, v.others[name])
+		if v.others[name].gate.IsValid() {
+			p.allowed = append(p.allowed, v.others[name])
+		}
 		if v.why[name] == "" {
 			p.candidates = append(p.candidates, v.others[name])
 		}
