@@ -34,6 +34,7 @@ func (s *site) writeInventory(t *testing.T) {
     postfleet_node_domains: [%s]
     postfleet_node_sign_networks: [10.77.0.0/24]
     postfleet_node_proxy_port: 2525
+    postfleet_node_relay: true
     postfleet_dns_forwarder: dnsmasq
     postfleet_dns_upstream: [%s]
     postfleet_dns_listen: [127.0.0.1, "{{ ansible_host }}"]
