@@ -36,7 +36,7 @@ func newSetup() *cobra.Command {
 		Long: `Show what Postfix needs as a diff of its configuration, and with --yes apply it.
 
 Postfix is told of the milter, behind those that it has; to log its outbound conversations; and, where the node's
-configuration has relay.enabled, of the other nodes' way in and out. The files are replaced only when postfix check takes
+configuration has relay.enabled, of the other nodes' way in and out; where it has not, Postfix no longer asks for them. The files are replaced only when postfix check takes
 the result, and kept as they were below the repository's directory. Nothing is done twice. --undo takes out what is
 postfleet's and leaves the rest, also what came later.
 
@@ -124,16 +124,15 @@ func wanted(c *config.Milter, capture string, undo bool) (setup.Wanted, error) {
 	}
 	address := c.Milter.Listen[0].Address
 	want.Milter = asPostfixReaches(address, string(c.Postfix.QueueDir))
-	if c.Relay.Enabled {
-		want.Relay = wantedRelay(c)
-	}
+	want.Relay = wantedRelay(c)
 	return want, nil
 }
 
-// wantedRelay is what relaying through the fleet asks of Postfix.
+// wantedRelay is what relaying through the fleet asks of Postfix. Where it is off Postfix must not ask any more: all mail that
+// leaves the site would wait for an answer.
 func wantedRelay(c *config.Milter) *setup.Relay {
 	socket := c.Relay.Map.Address
-	want := &setup.Relay{Map: relay.Table(socket.Network, socket.Address, string(c.Postfix.QueueDir))}
+	want := &setup.Relay{Off: !c.Relay.Enabled, Map: relay.Table(socket.Network, socket.Address, string(c.Postfix.QueueDir))}
 	for _, s := range (relay.Wiring{Gate: c.Relay.GatePort, Local: string(c.Relay.Postfix)}).Services() {
 		want.Services = append(want.Services, setup.Service{Name: s.Name, Type: s.Type, Line: s.Line()})
 	}

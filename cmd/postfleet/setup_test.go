@@ -51,6 +51,35 @@ func TestSetupShows(t *testing.T) {
 	}
 }
 
+// A node that relays no more must not leave Postfix asking a map that nobody serves, whichever way postfleet goes.
+func TestSetupWhenRelayingIsOff(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		flag     string
+		services bool // they go too
+	}{"set up": {"--undo=false", false}, "undone": {"--undo", true}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			const table = "sender_dependent_default_transport_maps = socketmap:unix:postfleet/map.sock:relay\n"
+			write(t, filepath.Join(dir, "main.cf"), "queue_directory = "+dir+"\n"+table)
+			write(t, filepath.Join(dir, "master.cf"), "smtp unix - - y - - smtp\npostfleet-carry unix - - n - - smtp\n")
+			config := filepath.Join(dir, "milter.yaml")
+			write(t, config, "milter: {listen: [{address: \"unix:"+dir+"/postfleet/milter.sock\"}]}\npostfix: {config_dir: "+dir+", queue_dir: "+dir+
+				"}\nrelay: {enabled: false, map: {address: \"unix:"+dir+"/postfleet/map.sock\"}}\n")
+			var out, problems bytes.Buffer
+			if code := run([]string{"setup", "--config", config, "--capture=off", test.flag}, strings.NewReader(""), &out, &problems); code != exitDone {
+				t.Fatalf("exit %d: %s", code, problems.String())
+			}
+			if !strings.Contains(out.String(), "\n-"+table) {
+				t.Errorf("the map stays:\n%s", out.String())
+			}
+			if gone := strings.Contains(out.String(), "\n-postfleet-carry"); gone != test.services {
+				t.Errorf("service taken out: %t, want %t\n%s", gone, test.services, out.String())
+			}
+		})
+	}
+}
+
 // write makes a file that is old enough for Postfix's tools to read it without waiting (dict_load_file_xt in its dict.c).
 func write(t *testing.T, path, text string) {
 	t.Helper()

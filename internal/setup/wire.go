@@ -31,6 +31,7 @@ const (
 
 // Relay is the part of the configuration that lets mail go through other nodes.
 type Relay struct {
+	Off      bool      // nobody answers Map: Postfix is no longer to ask. The services stay, since mail may wait for them
 	Map      string    // for sender_dependent_default_transport_maps
 	Services []Service // of master.cf
 }
@@ -225,6 +226,13 @@ func (w *wiring) wireRelay(ctx context.Context) error {
 	if w.want.Relay == nil {
 		return nil
 	}
+	if w.want.Relay.Off {
+		asked, err := w.unwireMap(ctx)
+		if asked {
+			w.note("relaying is off: Postfix would wait for the answer of %s. What is in master.cf for it stays, for mail that is on its way", w.want.Relay.Map)
+		}
+		return err
+	}
 	there, err := w.services(ctx)
 	if err != nil {
 		return err
@@ -245,18 +253,25 @@ func (w *wiring) wireRelay(ctx context.Context) error {
 	return w.set(ctx, transportMaps, with(value, w.want.Relay.Map, w.isOurMap))
 }
 
+// unwireMap takes the map out, and tells whether it was there.
+func (w *wiring) unwireMap(ctx context.Context) (bool, error) {
+	value, err := w.value(ctx, transportMaps)
+	if err != nil {
+		return false, err
+	}
+	left := without(value, w.isOurMap)
+	if left == value {
+		return false, nil
+	}
+	return true, w.set(ctx, transportMaps, left)
+}
+
 func (w *wiring) unwireRelay(ctx context.Context) error {
 	if w.want.Relay == nil {
 		return nil
 	}
-	value, err := w.value(ctx, transportMaps)
-	if err != nil {
+	if _, err := w.unwireMap(ctx); err != nil {
 		return err
-	}
-	if left := without(value, w.isOurMap); left != value {
-		if err := w.set(ctx, transportMaps, left); err != nil {
-			return err
-		}
 	}
 	there, err := w.services(ctx)
 	if err != nil {
