@@ -39,6 +39,8 @@ type Facts struct {
 	Disks  []Disk
 	Recent func(context.Context) (*Recent, error) // of mail that this node handled lately
 
+	// Compare holds a key's record against the TXT records at its name, as the node does before the key signs; nil: nothing can.
+	Compare func(record string, texts []string) (fleet.KeyRecord, string)
 	// Prove signs a message with every key that signs now and has the signatures verified with the records that lookup gives.
 	Prove func(ctx context.Context, lookup func(name string) ([]string, error)) []Proof
 
@@ -62,7 +64,6 @@ type Key struct {
 	Domain, Selector string
 	Algorithm        string // rsa-sha256, ed25519-sha256
 	Bits             int    // RSA
-	Public           string // base64, as p= has it
 	Record           string // the whole TXT text
 	Fingerprint      string
 }

@@ -46,7 +46,7 @@ func CompareRecord(want string, texts []string) (fleet.KeyRecord, string) {
 		default:
 			matching++
 			if seen.testing {
-				note = "t=y: receivers may take the signature for a test (RFC 6376 section 3.6.1)"
+				note = "it has the test flag t=y: receivers may take the signature for a test (RFC 6376 section 3.6.1)"
 			}
 		}
 	}

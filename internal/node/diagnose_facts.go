@@ -55,8 +55,9 @@ func (q *inquiry) facts(ctx context.Context) *diagnose.Facts {
 		Limits:     diagnose.Limits{QueueAge: c.QueueAge.Std(), QueueSize: c.QueueSize, Certificate: c.CertificateLeft.Std(), Clock: c.Clock.Std()},
 		Targets:    c.Targets,
 		Blocklists: c.Blocklists, DomainBlocklists: c.DomainBlocklists,
-		Local: localAddresses(),
-		Sync:  clockHeld(),
+		Compare: dkim.CompareRecord,
+		Local:   localAddresses(),
+		Sync:    clockHeld(),
 	}
 	f.Keys, f.Domains = signingKeys(q.keys), sendingDomains(q.config, q.keys)
 	f.Queue = func(ctx context.Context) (*diagnose.Queue, error) { return q.queue(ctx) }
@@ -111,9 +112,8 @@ func signingKeys(keys []fleet.Key) (list []diagnose.Key) {
 		if !k.Signs {
 			continue
 		}
-		_, public, _ := strings.Cut(k.Text, "p=")
 		list = append(list, diagnose.Key{Domain: k.Domain, Selector: k.Selector, Algorithm: k.Algorithm, Bits: k.Bits,
-			Public: strings.TrimRight(public, "; "), Record: k.Text, Fingerprint: k.Fingerprint})
+			Record: k.Text, Fingerprint: k.Fingerprint})
 	}
 	return list
 }

@@ -74,7 +74,7 @@ var dnsChecks = []string{"ptr", "helo", "ipv6", "blocklist", "spf", "spf-fleet",
 
 func dnsFacts(t *testing.T, servers ...string) *diagnose.Facts {
 	t.Helper()
-	key := diagnose.Key{Domain: "good.test", Selector: "n1", Algorithm: "rsa-sha256", Bits: 2048, Public: "AAAA", Record: "v=DKIM1; p=AAAA"}
+	key := diagnose.Key{Domain: "good.test", Selector: "n1", Algorithm: "rsa-sha256", Bits: 2048, Record: "v=DKIM1; p=AAAA"}
 	return &diagnose.Facts{Node: "n1", Now: time.Now, DNS: resolver(servers...), Postfix: settings(t, "", ""), HELO: "mail.good.test",
 		Egress: egress("192.0.2.10", "2001:db8::10"), Domains: []string{"good.test"}, Blocklists: []string{"bl.test"}, Keys: []diagnose.Key{key},
 		Peers: []fleet.Peer{{Name: "n1"}, {Name: "n2", Egress: []string{"192.0.2.10"}}}}
