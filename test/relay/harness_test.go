@@ -213,16 +213,31 @@ type ctx = context.Context
 func (s *site) arrived(id string) string {
 	s.t.Helper()
 	var ways []string
-	s.until(func(context.Context) error {
+	err := lab.Until(s.ctx, func(context.Context) error {
 		if ways = s.deliveries(id); len(ways) == 0 {
 			return fmt.Errorf("message %s has not arrived", id)
 		}
 		return nil
 	})
+	if err != nil {
+		s.t.Fatalf("%v; in the queues: %s", err, s.queues())
+	}
 	if len(ways) > 1 {
 		s.t.Fatalf("message %s arrived %d times: %v", id, len(ways), ways)
 	}
 	return ways[0]
+}
+
+// queues are what waits on all nodes, for a test that fails: once the test's time is over its context can't be used.
+func (s *site) queues() string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 10*time.Second)
+	defer cancel()
+	var text strings.Builder
+	for i := range s.nodes {
+		queue, err := s.nodes[i].Postfix.Queue(ctx)
+		fmt.Fprintf(&text, "%s: %+v %v; ", name(i), queue, err)
+	}
+	return text.String()
 }
 
 // sendFor sends until a message goes the way that is asked for.
