@@ -83,16 +83,18 @@ func (l *ledger) page(t *testing.T, ctx context.Context) {
 			return err
 		}
 		rows = len(messages)
-		shown := map[string][]string{}
+		shown, documents := map[string][]string{}, map[string][]string{}
 		for i := range messages {
 			if way := shownWay(&messages[i]); way != "" {
-				shown[messages[i].MessageID] = append(shown[messages[i].MessageID], way)
+				id := messages[i].MessageID
+				shown[id] = append(shown[id], way)
+				documents[id] = append(documents[id], fmt.Sprintf("%+v", messages[i]))
 			}
 		}
 		var wrong []string
 		for id, copies := range l.arrived {
 			if !tells(shown[id], copies) {
-				wrong = append(wrong, fmt.Sprintf("%s: %s; the page says %v", id, describe(copies), shown[id]))
+				wrong = append(wrong, fmt.Sprintf("%s: %s; the page says %v: %s", id, describe(copies), shown[id], documents[id]))
 			}
 		}
 		if len(wrong) > 0 {
@@ -131,6 +133,9 @@ func shownWay(m *fleet.Message) string {
 		return ""
 	}
 	way := []step{{m.Node, m.QueueID}}
+	if len(m.Recipients) == 0 {
+		return fmt.Sprintf("%v: no recipients", way)
+	}
 	for _, r := range m.Recipients {
 		if r.Status != fleet.StatusDelivered {
 			return fmt.Sprintf("%v: %s", way, r.Status)
