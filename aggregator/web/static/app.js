@@ -1,4 +1,4 @@
-// Times in the viewer's zone, the colour switch, the help dialog, copying, and what must survive a partial update.
+// Times in the viewer's zone, the colour switch, the help dialog and copying.
 (() => {
   'use strict';
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -128,21 +128,7 @@
   showTheme();
   arrive(document);
 
-  // --- Partial updates: not while nobody looks or text is selected, and what was opened stays open.
-  let opened = [];
-  document.addEventListener('htmx:beforeRequest', (event) => {
-    if (!('refresh' in event.target.dataset)) return;
-    if (document.hidden || String(getSelection()) !== '' || document.querySelector('dialog[open]')) event.preventDefault();
-  });
-  const place = (el, all) => (el.id || el.className) + all.filter((o) => o.className === el.className).indexOf(el);
-  document.addEventListener('htmx:beforeSwap', () => {
-    const all = $$('main details');
-    opened = all.filter((el) => el.open).map((el) => place(el, all));
-  });
-  document.addEventListener('htmx:afterSwap', (event) => {
-    const from = event.detail.requestConfig?.elt;
-    if (!from || !('refresh' in from.dataset)) return;
-    const all = $$('main details');
-    for (const el of all) if (opened.includes(place(el, all))) el.open = true;
-  });
+  // The bar of pages is wider than a phone: show where in it this page is.
+  const here = $$('.nav [aria-current]')[0];
+  if (here) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - (here.parentElement.clientWidth - here.offsetWidth) / 2;
 })();

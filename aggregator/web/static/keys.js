@@ -35,7 +35,7 @@
     n: () => press('[data-next]'),
     u: () => press('[data-back]'),
   };
-  const pages = { o: '/', m: '/messages', n: '/nodes', r: '/relay', t: '/trace', d: '/diagnostics' };
+  const pages = { o: '/', m: '/messages', t: '/trace', n: '/nodes', d: '/diagnostics', r: '/relay', k: '/keys' };
 
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
