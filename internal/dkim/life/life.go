@@ -62,6 +62,7 @@ func (l *Life) inMemory(because error) error {
 		return err
 	}
 	l.mark(s)
+	s.Version = version // it has been taken in: what it says now is what the file lacks
 	l.state, l.failed = s, because.Error()
 	return nil
 }
@@ -130,12 +131,16 @@ func (l *Life) change(do func(*state, time.Time) error) (err error) {
 	if err != nil {
 		return err
 	}
+	missing := current.Version == 0
+	if missing && l.state.Version != 0 { // it could not be written so far, or somebody took it away: what signs goes on
+		current = l.state
+	}
 	fresh := current.clone()
 	if err := do(fresh, l.o.Now().UTC().Round(0)); err != nil {
 		return err
 	}
 	l.mark(fresh)
-	if current.Version == 0 || !reflect.DeepEqual(current, fresh) {
+	if missing || !reflect.DeepEqual(current, fresh) {
 		if err := writeState(l.o.Dir, fresh); err != nil {
 			return err
 		}
