@@ -37,14 +37,15 @@ func TestTwoNodesThatPointAtEachOther(t *testing.T) {
 }
 
 // A carrier tries a destination that it can't reach again and again itself; it never hands the mail on or back, whether it
-// has a transport of its own for it, takes the domain for local, or hands its own mail over.
+// has a transport of its own for it, takes the domain for local, filters what clients send, or hands its own mail over.
 func TestCarrierSendsOnDirectly(t *testing.T) {
 	const dead = "127.199.199.199"
 	s := newSite(t, options{settings: "mode: balance\nrules: [{domain: shop.example, carry: [n2]}, {domain: other.example, carry: [n1, n3]}]",
 		names: []map[string]string{{}, {"later.example": dead, "mine.example": dead, "routed.example": dead}}})
 	s.ready(0, 2)
 	s.ready(1, 2)
-	s.set(1, map[string]string{"mydestination": "mine.example", "local_transport": "error:5.1.1 not here"})
+	s.set(1, map[string]string{"mydestination": "mine.example", "local_transport": "error:5.1.1 not here",
+		"smtpd_proxy_filter": "127.0.0.1:1"})
 	s.must(s.nodes[1].Postfix.Route(s.ctx, "routed.example", "127.0.0.1:1"))
 	ids := map[string]string{}
 	for _, domain := range []string{"later.example", "mine.example", "routed.example"} {
