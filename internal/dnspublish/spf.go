@@ -71,11 +71,12 @@ type spfWalk struct {
 
 // walk follows the record of a domain. counts tells whether its mechanisms that pass make the whole pass.
 func (w *spfWalk) walk(ctx context.Context, domain, record string, counts bool, depth int) {
-	if depth > maxSPFDepth || w.lookups > maxSPFWalk {
-		w.wrong = fmt.Sprintf("more than %d look-ups", maxSPFWalk)
-		return
-	}
+	redirect := term{}
 	for _, t := range parseSPF(record) {
+		if depth > maxSPFDepth || w.lookups > maxSPFWalk {
+			w.wrong = fmt.Sprintf("more than %d look-ups", maxSPFWalk)
+			return
+		}
 		passing := counts && t.qualifier == '+'
 		switch t.name {
 		case "ip4", "ip6":
@@ -86,16 +87,10 @@ func (w *spfWalk) walk(ctx context.Context, domain, record string, counts bool, 
 			}
 		case "a", "mx":
 			w.hosts(ctx, domain, t, passing)
-		case "include", "redirect":
-			w.lookups++
-			if strings.Contains(t.value, "%") {
-				w.unclear = append(w.unclear, t.text)
-				continue
-			}
-			next, ok := w.record(ctx, t.value)
-			if ok {
-				w.walk(ctx, t.value, next, passing || counts && t.name == "redirect", depth+1)
-			}
+		case "include":
+			w.follow(ctx, t, passing, depth)
+		case "redirect":
+			redirect = t
 		case "exists", "ptr":
 			w.lookups++
 			w.unclear = append(w.unclear, t.text)
@@ -103,11 +98,27 @@ func (w *spfWalk) walk(ctx context.Context, domain, record string, counts bool, 
 			if t.qualifier == '+' && depth == 0 {
 				w.wrong = "+all lets the whole world send for the domain"
 			}
+			return // receivers look at nothing behind it, and at no redirect (RFC 7208 sections 5.1 and 6.1)
 		default:
 			if !t.modifier {
 				w.wrong = t.text + " is no mechanism of SPF"
 			}
 		}
+	}
+	if redirect.value != "" {
+		w.follow(ctx, redirect, counts, depth)
+	}
+}
+
+// follow goes on with the record of another domain.
+func (w *spfWalk) follow(ctx context.Context, t term, counts bool, depth int) {
+	w.lookups++
+	if strings.Contains(t.value, "%") {
+		w.unclear = append(w.unclear, t.text)
+		return
+	}
+	if next, ok := w.record(ctx, t.value); ok {
+		w.walk(ctx, t.value, next, counts, depth+1)
 	}
 }
 
@@ -290,6 +301,9 @@ func (p *Planner) judgeSPF(plan *fleet.SPFPlan, record *fleet.DNSRecord, walk *s
 		if record.Status == fleet.DNSThere {
 			record.Status = fleet.DNSDiffers
 		}
+	}
+	if walk.failure != nil && record.Status == fleet.DNSThere {
+		record.Status, record.Text = fleet.DNSUnknown, "every node is in it; how many look-ups it takes could not be told: "+walk.failure.Error()
 	}
 	if walk.wrong != "" {
 		add("%s", walk.wrong)
