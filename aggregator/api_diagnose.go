@@ -2,7 +2,7 @@ package aggregator
 
 import (
 	"net/http"
-	"slices"
+	"strings"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -91,11 +91,30 @@ func (s *Server) diagnose(r *http.Request, wish DiagnosisWish) ([]NodeDiagnosis,
 		return nil, fleet.Invalid("checks", "more than %d", mostChecks)
 	}
 	nodes := d.Diagnose(r.Context(), wish.Node, wish.Checks, userFrom(r.Context()).Name)
-	if failed := slices.IndexFunc(nodes, func(n NodeDiagnosis) bool { return n.Error != "" }); failed >= 0 && len(nodes) == 1 {
-		err = fleet.Errorf(fleet.CodeUnavailable, "node %s: %s", nodes[failed].Node, nodes[failed].Error)
+	failed := notBegun(nodes)
+	if len(failed) == len(nodes) {
+		err = nobodyDid(failed)
 	}
 	s.auditOutcome(r, Entry{Action: ActionDiagnose, Node: clip(wish.Node, 80), Query: clip(jsonText(wish.Checks), 400)}, err)
 	return nodes, err
+}
+
+// notBegun are the nodes that don't look although they were told to, each with its reason.
+func notBegun(nodes []NodeDiagnosis) (failed []string) {
+	for _, n := range nodes {
+		if n.Error != "" {
+			failed = append(failed, n.Node+": "+n.Error)
+		}
+	}
+	return failed
+}
+
+// nobodyDid is the error of an order that no node carried out.
+func nobodyDid(failed []string) error {
+	if len(failed) == 0 {
+		return fleet.Errorf(fleet.CodeUnavailable, "no node is known")
+	}
+	return fleet.Errorf(fleet.CodeUnavailable, "node %s", clip(strings.Join(failed, "; node "), 2000))
 }
 
 // mostChecks is more than there are.
@@ -125,8 +144,14 @@ func (s *Server) sendTest(r *http.Request, wish TestWish) ([]NodeTest, error) {
 		return nil, fleet.Invalid("to", "%.80q is not an address", wish.To)
 	}
 	sent := d.SendTest(r.Context(), wish.Node, fleet.TestRequest{To: wish.To, From: wish.From, By: userFrom(r.Context()).Name})
-	if len(sent) == 1 && sent[0].Error != "" {
-		err = fleet.Errorf(fleet.CodeUnavailable, "node %s: %s", sent[0].Node, sent[0].Error)
+	var failed []string
+	for _, one := range sent {
+		if one.Message == nil {
+			failed = append(failed, one.Node+": "+one.Error)
+		}
+	}
+	if len(failed) == len(sent) {
+		err = nobodyDid(failed)
 	}
 	s.auditOutcome(r, Entry{Action: ActionTest, Node: clip(wish.Node, 80), Query: clip("to "+wish.To+" from "+wish.From, 400)}, err)
 	return sent, err

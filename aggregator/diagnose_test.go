@@ -2,6 +2,9 @@ package aggregator
 
 import (
 	"context"
+	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -9,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/postfleet/postfleet/aggregator/accounts"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -109,4 +113,38 @@ func TestTellPeers(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// What no node carried out is an error, and isn't written down as done. Of some, the page names those that didn't.
+func TestOrdersThatNobodyCarriesOut(t *testing.T) {
+	ts := startServer(t) // nodes of a version without diagnostics
+	for _, c := range []struct {
+		name, path, body string
+		action           Action
+	}{
+		{"a diagnosis", "/diagnosis", `{}`, ActionDiagnose},
+		{"a test message", "/test-messages", `{"to": "you@b.test"}`, ActionTest},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := ts.post(accounts.Operator, apiPrefix+c.path, c.body)
+			if text := string(got.body); got.status != http.StatusServiceUnavailable || !strings.Contains(text, "node a: ") || !strings.Contains(text, "node b: ") {
+				t.Errorf("%d %s", got.status, text)
+			}
+			if entry := ts.audited()[0]; entry.Action != c.action || !strings.HasPrefix(entry.Note, "not done: node a: ") {
+				t.Errorf("audit: %+v", entry)
+			}
+		})
+	}
+}
+
+func TestSomeNodesDontLook(t *testing.T) {
+	f, looking := lookingFleet(t)
+	ts := startServer(t, func(o *Options) { o.Fleet = f })
+	got := ts.submit(ts.signedIn(accounts.Operator), "/diagnostics", url.Values{})
+	if text := string(got.body); got.status != http.StatusOK || !strings.Contains(text, "Not begun.") || !strings.Contains(text, "old: ") {
+		t.Errorf("%d %s", got.status, text)
+	}
+	if looking.last().Cause != fleet.CauseOperator {
+		t.Error("the other node doesn't look")
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
 	"github.com/postfleet/postfleet/internal/fleet"
+	"github.com/postfleet/postfleet/internal/httperr"
 )
 
 // diagnosticsPage is the matrix: checks down, nodes across.
@@ -214,8 +215,13 @@ func (s *Server) pageDiagnose(w http.ResponseWriter, r *http.Request) {
 		wish.Checks = []string{check}
 		back = diagnosisLink(wish.Node, check)
 	}
-	if _, err := s.diagnose(r, wish); err != nil {
-		s.renderDiagnostics(w, r, http.StatusServiceUnavailable, publicMessage(err))
+	nodes, err := s.diagnose(r, wish)
+	if err != nil {
+		s.renderDiagnostics(w, r, httperr.Status(fleet.CodeOf(err)), publicMessage(err))
+		return
+	}
+	if failed := notBegun(nodes); len(failed) > 0 { // the others look, and their cells arrive on this page
+		s.renderDiagnostics(w, r, http.StatusOK, strings.Join(failed, "; "))
 		return
 	}
 	http.Redirect(w, r, back, http.StatusSeeOther)

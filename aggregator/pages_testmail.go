@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/postfleet/postfleet/internal/fleet"
+	"github.com/postfleet/postfleet/internal/httperr"
 )
 
 // testPage sends test messages and follows them.
@@ -123,7 +124,7 @@ func (s *Server) pageTestSent(w http.ResponseWriter, r *http.Request) {
 	sent, err := s.sendTest(r, TestWish{Node: view.Node, To: view.To, From: view.From})
 	if err != nil {
 		view.Error = publicMessage(err)
-		s.renderTest(w, r, http.StatusUnprocessableEntity, view)
+		s.renderTest(w, r, httperr.Status(fleet.CodeOf(err)), view)
 		return
 	}
 	var ids []string
@@ -134,11 +135,6 @@ func (s *Server) pageTestSent(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		ids, from = append(ids, one.Message.MessageID), one.Message.From
-	}
-	if len(ids) == 0 {
-		view.Error = "no node could send it"
-		s.renderTest(w, r, http.StatusServiceUnavailable, view)
-		return
 	}
 	values := url.Values{"ids": {strings.Join(ids, ",")}, "from": {from}, "to": {view.To}, "since": {since.Format(time.RFC3339)}}
 	if view.Node != "" {
