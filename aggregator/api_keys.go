@@ -103,15 +103,15 @@ func (s *Server) apiDNS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if format := values.Get("as"); format != "" && format != "json" {
-		s.dnsText(w, r, format)
+		s.dnsText(w, r, format, "")
 		return
 	}
 	plan, err := s.plan(r.Context())
 	s.answer(w, r, plan, err)
 }
 
-// dnsText writes the records of the fleet in one of the forms of [DNSPlanner].
-func (s *Server) dnsText(w http.ResponseWriter, r *http.Request, format string) {
+// dnsText writes the records of the fleet in one of the forms of [DNSPlanner]; with a name, as a file to take along.
+func (s *Server) dnsText(w http.ResponseWriter, r *http.Request, format, name string) {
 	plan, err := s.plan(r.Context())
 	if err != nil {
 		s.fail(w, r, err)
@@ -121,6 +121,9 @@ func (s *Server) dnsText(w http.ResponseWriter, r *http.Request, format string) 
 	if err != nil {
 		s.fail(w, r, err)
 		return
+	}
+	if name != "" {
+		w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = w.Write([]byte(text)) // the asker may be gone; nobody else to tell

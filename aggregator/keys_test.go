@@ -133,6 +133,14 @@ func TestKeysPage(t *testing.T) {
 	if got := ts.get(viewer, "/dns/file?format=zone"); string(got.body) != "zone of example.com" || !strings.Contains(got.header.Get("Content-Disposition"), "attachment") {
 		t.Errorf("%d %s", got.status, got.body)
 	}
+	if got := ts.get(viewer, "/dns/file?format=x"); got.status != http.StatusBadRequest || got.header.Get("Content-Disposition") != "" {
+		t.Errorf("a form that isn't there: %d %v", got.status, got.header)
+	}
+	ts.fleet.node("b").down = errDown
+	some := string(ts.submit(operator, "/keys", form).body)
+	if !strings.Contains(some, "Not done.") || !strings.Contains(some, "b: ") || len(ts.fleet.node("a").orders) != 2 {
+		t.Errorf("of two nodes one is away: %s", some)
+	}
 }
 
 // Nodes hear of each other's keys, not of their own.

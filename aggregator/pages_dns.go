@@ -60,9 +60,7 @@ func (s *Server) pageDNS(w http.ResponseWriter, r *http.Request) {
 
 // pageDNSFile gives the records as a file to take along.
 func (s *Server) pageDNSFile(w http.ResponseWriter, r *http.Request) {
-	format := r.URL.Query().Get("format")
-	w.Header().Set("Content-Disposition", `attachment; filename="postfleet-dns-`+strconv.FormatInt(s.clock().Unix(), 10)+`.txt"`)
-	s.dnsText(w, r, format)
+	s.dnsText(w, r, r.URL.Query().Get("format"), "postfleet-dns-"+strconv.FormatInt(s.clock().Unix(), 10)+".txt")
 }
 
 func newDNSPage(plan *fleet.DNSPlan) *dnsPage {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -59,6 +60,9 @@ var keyMarks = map[fleet.KeyState]mark{
 	fleet.KeyMissing:   {"bounced", "bad", "Missing", "In use, and DNS has no record for it"},
 	fleet.KeyMismatch:  {"bounced", "bad", "Mismatch", "DNS has another record at its name"},
 }
+
+// mostOrdered is how many nodes one form may name: more than a fleet has.
+const mostOrdered = 500
 
 // maxKeyHistory is how many events the page shows.
 const maxKeyHistory = 40
@@ -153,15 +157,21 @@ func (s *Server) pageKeysOrder(w http.ResponseWriter, r *http.Request) {
 	}
 	change := KeyChange{Verb: fleet.KeyVerb(r.PostForm.Get("verb")), Domain: r.PostForm.Get("domain"),
 		Selector: r.PostForm.Get("selector"), Force: r.PostForm.Get("force") == "yes"}
-	nodes := r.PostForm["node"]
+	nodes := slices.Compact(slices.Sorted(slices.Values(r.PostForm["node"])))
 	var failure error
-	if len(nodes) == 0 {
-		failure = fleet.Invalid("node", "expected a node")
+	if len(nodes) == 0 || len(nodes) > mostOrdered {
+		failure, nodes = fleet.Invalid("node", "expected 1 to %d nodes", mostOrdered), nil
 	}
+	errs := make([]error, len(nodes))
+	var all sync.WaitGroup
+	for i, node := range nodes { // at once: nodes that don't answer must not add up to more than a browser waits for
+		all.Go(func() { _, errs[i] = s.orderKeys(r, node, change) })
+	}
+	all.Wait()
 	var failed []string
-	for _, node := range nodes {
-		if _, err := s.orderKeys(r, node, change); err != nil {
-			failure, failed = err, append(failed, node+": "+publicMessage(err))
+	for i, err := range errs {
+		if err != nil {
+			failure, failed = err, append(failed, nodes[i]+": "+strings.TrimPrefix(publicMessage(err), "node "+nodes[i]+": "))
 		}
 	}
 	if failure == nil {
