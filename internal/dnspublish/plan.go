@@ -58,6 +58,9 @@ func (p *Planner) domain(ctx context.Context, domain string, keys []fleet.Key, e
 	var records []fleet.DNSRecord
 	for i := range keys {
 		if key := &keys[i]; key.Domain == domain {
+			if key.Stage == fleet.StageRetired && inUse(keys, key.Name) {
+				continue // another node's record now, and not removable
+			}
 			if record := p.key(ctx, key); record.Status != "" {
 				records = append(records, record)
 			}
@@ -81,6 +84,11 @@ func (p *Planner) domain(ctx context.Context, domain string, keys []fleet.Key, e
 		records = append(records, one)
 	}
 	return records, spf
+}
+
+// inUse tells whether a key that isn't retired, on whichever node, has the record of that name.
+func inUse(keys []fleet.Key, name string) bool {
+	return slices.ContainsFunc(keys, func(k fleet.Key) bool { return k.Stage != fleet.StageRetired && strings.EqualFold(k.Name, name) })
 }
 
 // key is the record of a DKIM key, or nothing for a retired one whose record has gone.
