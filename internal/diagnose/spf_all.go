@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"context"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -36,15 +37,23 @@ func ends(ctx context.Context, f *Facts, domain string) fleet.Part {
 		p.Evidence = append(p.Evidence, "that term stands in the record of "+w.allIn)
 	}
 	p.Mend = []string{"Publish:", spfLine(domain, proposeSPF(records[0], f.addresses()))}
-	switch w.all {
-	case "+all", "all", "+ALL", "ALL":
+	switch strings.ToLower(w.all) {
+	case "+all", "all":
 		p.Grade, p.Seen = fleet.GradeFail, domain+" ends in "+w.all+": it lets everybody send in its name"
-	case "?all", "?ALL":
+		return p
+	}
+	if len(w.open) > 0 {
+		p.Grade, p.Seen = fleet.GradeFail, domain+" lets everybody send in its name, by "+strings.Join(w.open, ", ")
+		p.Mend = []string{"Take out the term of " + domain + " that leads there, or have its owner correct it."}
+		return p
+	}
+	if len(w.untold) > 0 { // what wasn't seen may let everybody pass
+		return untold(domain, w.untold...)
+	}
+	switch strings.ToLower(w.all) {
+	case "?all":
 		p.Grade, p.Seen = fleet.GradeWarn, domain+" ends in ?all: it says nothing about forgeries"
 	case "":
-		if len(w.untold) > 0 {
-			return untold(domain, w.untold...)
-		}
 		p.Grade, p.Seen = fleet.GradeWarn, domain+" has no all at its end: it says nothing about forgeries"
 	default:
 		p.Mend = nil

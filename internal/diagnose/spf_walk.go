@@ -18,6 +18,8 @@ type spfWalk struct {
 	terms   []string // with what each costs, as evidence
 	all     string   // the term that ends the evaluation, as written; empty: none
 	allIn   string   // whose record it stands in
+	open    []string // terms by which the whole world passes, wherever they stand
+	closed  int      // includes on the way here that let nothing pass: -include and the like
 	pointer bool     // a ptr mechanism, which RFC 7208 section 5.5 says not to use
 	macro   bool     // a term whose name depends on the message
 	broken  []string // what makes the record a permanent error
@@ -61,6 +63,7 @@ func (w *spfWalk) domain(ctx context.Context, domain string, depth int, included
 			if !included {
 				w.all, w.allIn = term, domain
 			}
+			w.opens(domain, term)
 		case !ended:
 			w.term(ctx, domain, term, name, value, depth)
 		}
@@ -88,6 +91,16 @@ func cutTerm(term string) (name, value string) {
 	return name, value
 }
 
+// opens notes a term that everybody matches.
+func (w *spfWalk) opens(domain, term string) {
+	if passes(term) && w.closed == 0 {
+		w.open = append(w.open, domain+": "+term)
+	}
+}
+
+// passes tells whether a term lets pass what it matches.
+func passes(term string) bool { return !strings.ContainsAny(term[:1], "-~?") }
+
 func (w *spfWalk) count(term, domain string) {
 	w.look++
 	w.terms = append(w.terms, domain+": "+term)
@@ -107,9 +120,14 @@ func (w *spfWalk) term(ctx context.Context, domain, term, name, value string, de
 	switch name {
 	case "include":
 		w.count(term, domain)
-		if !w.skip(target) {
-			w.domain(ctx, target, depth+1, true)
+		if w.skip(target) {
+			return
 		}
+		if !passes(term) {
+			w.closed++
+			defer func() { w.closed-- }()
+		}
+		w.domain(ctx, target, depth+1, true)
 	case "a":
 		w.count(term, domain)
 		if !w.skip(target) {
@@ -133,6 +151,8 @@ func (w *spfWalk) term(ctx context.Context, domain, term, name, value string, de
 	case "ip4", "ip6":
 		if !goodNetwork(term) {
 			w.broken = append(w.broken, domain+" has "+term)
+		} else if strings.HasSuffix(term, "/0") {
+			w.opens(domain, term)
 		}
 	case "exp":
 	default:

@@ -40,6 +40,8 @@ func zone(keys map[string]*dkim.Key) string {
 		voids += fmt.Sprintf(" a:void%d.test", i)
 	}
 	line("void.test. TXT \"v=spf1%s ip4:192.0.2.10 -all\"", voids)
+	line("through.test. TXT \"v=spf1 include:all.test -all\"\nshouted.test. TXT \"v=spf1 +All\"\nshut.test. TXT \"v=spf1 ?include:all.test -all\"")
+	line("wide.test. TXT \"v=spf1 ip4:0.0.0.0/0 -all\"\nall.test. TXT \"v=spf1 +all\"")
 	line("reverse.test. TXT \"v=spf1 ptr ip4:192.0.2.10 -all\"")
 	// DKIM.
 	for name, key := range keys {
@@ -171,6 +173,10 @@ func TestDNS(t *testing.T) {
 		{"-all", "spf-all", facts{Domains: good}, want{grade: fleet.GradePass, seen: "ends in -all"}},
 		{"+all", "spf-all", facts{Domains: []string{"everybody.test"}, Egress: egress("192.0.2.10")}, want{fleet.GradeFail, "lets everybody send",
 			[]string{`"v=spf1 ip4:192.0.2.10 -all"`}}},
+		{"+All", "spf-all", facts{Domains: []string{"shouted.test"}}, want{fleet.GradeFail, "lets everybody send", []string{`"v=spf1 -all"`}}},
+		{"+all of an include", "spf-all", facts{Domains: []string{"through.test"}}, want{fleet.GradeFail, "all.test: +all", []string{"through.test"}}},
+		{"+all of an include that lets nothing pass", "spf-all", facts{Domains: []string{"shut.test"}}, want{grade: fleet.GradePass}},
+		{"every address", "spf-all", facts{Domains: []string{"wide.test"}}, want{fleet.GradeFail, "wide.test: ip4:0.0.0.0/0", []string{"wide.test"}}},
 		{"?all", "spf-all", facts{Domains: []string{"neutral.test"}}, want{fleet.GradeWarn, "?all", []string{"-all"}}},
 		{"no all", "spf-all", facts{Domains: []string{"open.test"}}, want{fleet.GradeWarn, "no all", []string{`"v=spf1 ip4:192.0.2.10 -all"`}}},
 
