@@ -155,6 +155,32 @@ func TestUnwireLeavesWhatCameLater(t *testing.T) {
 	}
 }
 
+// A service that is there gets the options that it lacks, an empty one too, and keeps those that it has.
+func TestServicesAreCompleted(t *testing.T) {
+	t.Parallel()
+	dir := configuration(t, "milter_default_action = tempfail\n",
+		"127.0.0.1:10026 inet n - n - - smtpd\n  -o content_filter=mine:\n  -o smtpd_timeout=60s\n")
+	want := Wanted{Milter: socket, Capture: CaptureOff, Relay: &Relay{Map: relay.Map, Services: []Service{{"127.0.0.1:10026", "inet",
+		"127.0.0.1:10026 inet n - n - - smtpd -o content_filter=postfleet-carry: -o smtpd_proxy_filter= -o mynetworks=0.0.0.0/0,[::]/0"}}}}
+	plan, err := Wire(t.Context(), dir, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "content_filter=mine:") {
+		t.Errorf("notes: %q", plan.Notes)
+	}
+	write(t, plan)
+	after := shown(t, dir)
+	for _, line := range []string{"content_filter = mine:", "smtpd_timeout = 60s", "smtpd_proxy_filter =", "mynetworks = 0.0.0.0/0,[::]/0"} {
+		if !strings.Contains(after, "127.0.0.1:10026/inet/"+line) {
+			t.Errorf("without %q:\n%s", line, after)
+		}
+	}
+	if again, err := Wire(t.Context(), dir, want); err != nil || len(again.Files) != 0 {
+		t.Errorf("a second time: %v\n%s", err, again.Diff())
+	}
+}
+
 // shown is what Postfix reads: parameters that are set, and the options of master.cf.
 func shown(t *testing.T, dir string) string {
 	t.Helper()
