@@ -11,7 +11,7 @@ import (
 // Role is what a holder of a certificate may do.
 type Role string
 
-// The roles. Only an aggregator may call a node; a node calls nobody.
+// The roles. An aggregator may call nodes; a node calls other nodes about the mail that it hands them.
 const (
 	Node       Role = "node"
 	Aggregator Role = "aggregator"
