@@ -158,12 +158,16 @@ func dnsNeeds(nodes []NodeView, keys []NodeKeysView) *fleet.DNSNeeds {
 			needs.Problems = append(needs.Problems, "the addresses of "+node.Member.Name+" are missing: "+node.Answer.Error)
 			continue
 		}
+		hostname := node.Info.Hostname
+		if !plainName(hostname) {
+			hostname = "" // as for keys: see wholeKeys
+		}
 		addresses := node.Info.Addresses
 		for _, learned := range node.Info.Egress { // behind NAT only a diagnosis knows
 			addresses = append(slices.Clip(addresses), learned.Address)
 		}
 		for _, address := range addresses {
-			needs.Egress = append(needs.Egress, fleet.SendingAddress{Node: node.Member.Name, Address: address, Hostname: node.Info.Hostname})
+			needs.Egress = append(needs.Egress, fleet.SendingAddress{Node: node.Member.Name, Address: address, Hostname: hostname})
 		}
 	}
 	return needs

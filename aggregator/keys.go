@@ -3,6 +3,7 @@ package aggregator
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -73,16 +74,26 @@ func (f *Fanout) OrderKeys(ctx context.Context, node string, order fleet.KeyOrde
 	return wholeKeys(r.value, node), nil
 }
 
-// wholeKeys makes sure that a node speaks of itself alone, and that lists are lists.
+// wholeKeys makes sure that a node speaks of itself alone, that lists are lists, and that a key's record can be nowhere but
+// where DKIM has it: what a node says becomes lines of zone files and scripts, and names that an update changes.
 func wholeKeys(keys *fleet.NodeKeys, node string) *fleet.NodeKeys {
 	keys.Node = node
 	if keys.Keys == nil {
 		keys.Keys = []fleet.Key{}
 	}
+	keys.Keys = slices.DeleteFunc(keys.Keys, func(k fleet.Key) bool { return !plainName(k.Selector) || !plainName(k.Domain) })
 	for i := range keys.Keys {
-		keys.Keys[i].Node = node
+		key := &keys.Keys[i]
+		key.Node, key.Name = node, key.Selector+"._domainkey."+key.Domain
 	}
 	return keys
+}
+
+// plainName tells whether a text is a name of DNS that needs no escaping anywhere.
+func plainName(name string) bool {
+	return name != "" && len(name) <= 253 && !strings.ContainsFunc(name, func(c rune) bool {
+		return c != '-' && c != '_' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
+	})
 }
 
 // clashes are the pairs of keys that two nodes must not both have, in words.

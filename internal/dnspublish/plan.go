@@ -215,7 +215,7 @@ func Public(text string) bool {
 		return false
 	}
 	addr = addr.Unmap()
-	return addr.IsGlobalUnicast() && !addr.IsPrivate() && !carrierGrade.Contains(addr)
+	return addr.Zone() == "" && addr.IsGlobalUnicast() && !addr.IsPrivate() && !carrierGrade.Contains(addr)
 }
 
 // carrierGrade is the shared address space of RFC 6598.
