@@ -98,6 +98,9 @@ func (d *diagnostician) schedule(every time.Duration) {
 		if soon := d.now().Add(min(every, diagnoseFirst)); d.next.Before(soon) {
 			d.next = soon
 		}
+		if late := d.now().Add(every * 11 / 10); d.next.After(late) { // the clock was ahead when the last one was made
+			d.next = late
+		}
 	}
 }
 

@@ -70,7 +70,8 @@ func observe(ctx context.Context, r *dnspublish.Resolver, key *fleet.Key) life.O
 	answer, err := r.TXT(ctx, key.Name)
 	if err == nil {
 		seen.Record, seen.Words = dkim.CompareRecord(key.Text, answer.Texts)
-		if seen.Record != fleet.RecordMatches && key.Found.Record == fleet.RecordMatches {
+		news := seen.Record != key.Found.Record && (key.Found.Record == fleet.RecordMatches || key.Stage == fleet.StageActive)
+		if seen.Record != fleet.RecordMatches && news {
 			answer, err = r.Confirmed(ctx, key.Name, dns.TypeTXT, func(a, b *dnspublish.Answer) bool {
 				first, _ := dkim.CompareRecord(key.Text, a.Texts)
 				second, _ := dkim.CompareRecord(key.Text, b.Texts)
@@ -184,6 +185,9 @@ func (k *keeper) withdraw(ctx context.Context, u *dnspublish.Updater, key *fleet
 func (k *keeper) schedule(ctx context.Context) {
 	domains := k.life.Due()
 	now := k.now()
+	if len(domains) > 0 && !k.again(now) {
+		return
+	}
 	if len(domains) == 0 {
 		if !k.turn.IsZero() && (!k.life.OwnWaits() || now.Sub(k.turn) > k.how.Load().turn) {
 			k.leaveTurn()
@@ -202,6 +206,21 @@ func (k *keeper) schedule(ctx context.Context) {
 		k.note("rotate on schedule", k.life.Rotate(domain, "schedule"))
 	}
 }
+
+// again bounds how often the schedule is tried while it is another node's turn, or while no key can be made.
+func (k *keeper) again(now time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	const schedule = "schedule" // no name of a record
+	if last, was := k.looked[schedule]; was && now.Sub(last) < scheduleAgain {
+		return false
+	}
+	k.looked[schedule] = now
+	return true
+}
+
+// scheduleAgain is how long a node waits until it asks for its turn again.
+const scheduleAgain = 10 * time.Second
 
 func (k *keeper) leaveTurn() {
 	k.turn = time.Time{}

@@ -87,6 +87,7 @@ func (z *zone) set(dead bool) {
 // keptNode is a keeper on its own, with the clock and the keys in use at hand.
 type keptNode struct {
 	*keeper
+	dir   string // of the keys' state
 	now   time.Time
 	signs []string
 }
@@ -109,6 +110,7 @@ func newKeeper(t *testing.T, z *zone) *keptNode {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.dir = KeysDir(&c)
 	clock := func() time.Time { return n.now }
 	lives, err := life.Open(KeyOptions(&c, "n1", clock), ring)
 	if err != nil {
