@@ -48,6 +48,9 @@ const (
 	mostTests   = 40
 )
 
+// testPrefix begins the Message-ID of test messages: postfleet-test.NODE.RANDOM@DOMAIN.
+const testPrefix = "postfleet-test."
+
 func (s *Server) pageTest(w http.ResponseWriter, r *http.Request) {
 	values, err := parameters(r, "ids", "from", "to", "node", "since")
 	if err != nil {
@@ -61,8 +64,8 @@ func (s *Server) pageTest(w http.ResponseWriter, r *http.Request) {
 	}
 	view.Young = s.clock().Sub(since) < followTests
 	for _, id := range strings.Split(values.Get("ids"), ",") {
-		if id != "" && len(view.Tests) < mostTests {
-			view.Tests = append(view.Tests, s.followTest(r.Context(), id, values.Get("from"), since))
+		if strings.HasPrefix(id, testPrefix) && len(view.Tests) < mostTests { // other mail has its own page, and its audit
+			view.Tests = append(view.Tests, s.followTest(r.Context(), id, since))
 		}
 	}
 	s.renderTest(w, r, http.StatusOK, view)
@@ -76,22 +79,18 @@ func (s *Server) renderTest(w http.ResponseWriter, r *http.Request, status int, 
 }
 
 // followTest finds a test message wherever the fleet has it. A node that doesn't answer leaves a gap that the next look may fill.
-func (s *Server) followTest(ctx context.Context, id, from string, since time.Time) testJourney {
-	journey := testJourney{MessageID: id}
-	// postfleet-test.NODE.RANDOM@DOMAIN
-	if parts := strings.SplitN(id, ".", 3); len(parts) == 3 {
-		journey.Node = parts[1]
-	}
+func (s *Server) followTest(ctx context.Context, id string, since time.Time) testJourney {
+	journey := testJourney{MessageID: id, Node: testNode(id)}
 	list, err := s.fleet.Messages(ctx, fleet.Query{MessageID: id, Since: since.Add(-time.Minute), Hops: fleet.HopsYes}, "")
 	if err == nil {
 		for i := range list.Messages {
 			journey.take(&list.Messages[i])
 		}
 	}
-	if from == "" {
+	if journey.Sent.Sender == "" { // not seen yet, or nobody is told of its fate
 		return journey
 	}
-	notices, err := s.fleet.Messages(ctx, fleet.Query{Sender: fleet.NullSender, Recipient: from, Since: since.Add(-time.Minute), Limit: 20}, "")
+	notices, err := s.fleet.Messages(ctx, fleet.Query{Sender: fleet.NullSender, Recipient: journey.Sent.Sender, Since: journey.Sent.FirstSeen, Limit: 20}, "")
 	if err != nil {
 		return journey
 	}
@@ -99,6 +98,12 @@ func (s *Server) followTest(ctx context.Context, id, from string, since time.Tim
 		journey.Returned = append(journey.Returned, newRow(&notices.Messages[i]))
 	}
 	return journey
+}
+
+// testNode is the node that a test message's id names.
+func testNode(id string) string {
+	node, _, _ := strings.Cut(strings.TrimPrefix(id, testPrefix), ".")
+	return node
 }
 
 func (j *testJourney) take(m *fleet.Message) {
@@ -148,7 +153,7 @@ func (s *Server) pageTestSent(w http.ResponseWriter, r *http.Request) {
 	// Some could not: said here and now, since the page that follows the others doesn't know.
 	view.Path, view.Young = follow, true
 	for _, id := range ids {
-		view.Tests = append(view.Tests, s.followTest(r.Context(), id, from, since))
+		view.Tests = append(view.Tests, s.followTest(r.Context(), id, since))
 	}
 	s.renderTest(w, r, http.StatusOK, view)
 }
