@@ -129,18 +129,32 @@ func (s *Server) dnsText(w http.ResponseWriter, r *http.Request, format, name st
 	_, _ = w.Write([]byte(text)) // the asker may be gone; nobody else to tell
 }
 
-// plan is every record that the fleet needs, from what the nodes say that answer.
+// plan is every record that the fleet needs, from what the nodes say that answer. All who ask at the same time get one
+// answer: somebody who loads the page without end must not become a flood of questions to DNS.
 func (s *Server) plan(ctx context.Context) (*fleet.DNSPlan, error) {
 	if s.dns == nil {
 		return nil, fleet.Errorf(fleet.CodeUnsupported, "this aggregator asks no DNS")
 	}
-	ctx, cancel := context.WithTimeout(ctx, planWait)
-	defer cancel()
+	result := s.planning.DoChan("", func() (any, error) {
+		all, cancel := context.WithTimeout(context.WithoutCancel(ctx), planWait) // who asked first may go, the others wait on
+		defer cancel()
+		return s.makePlan(all), nil
+	})
+	select {
+	case made := <-result:
+		plan, _ := made.Val.(*fleet.DNSPlan)
+		return plan, made.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s *Server) makePlan(ctx context.Context) *fleet.DNSPlan {
 	views := make(chan []NodeKeysView, 1)
 	go func() { views <- s.fleet.Keys(ctx) }()
 	nodes := s.fleet.Nodes(ctx)
 	needs := dnsNeeds(nodes, <-views)
-	return s.dns.Plan(ctx, needs), nil
+	return s.dns.Plan(ctx, needs)
 }
 
 // dnsNeeds is what the nodes need. One that doesn't answer is named: without it the plan isn't whole.

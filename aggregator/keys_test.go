@@ -3,9 +3,13 @@ package aggregator
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,4 +171,53 @@ func TestShareKeys(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// slowDNS counts how often it is asked at the same time, and answers when it may.
+type slowDNS struct {
+	fakeDNS
+	asking, most atomic.Int32
+	may          chan struct{}
+}
+
+func (d *slowDNS) Plan(ctx context.Context, needs *fleet.DNSNeeds) *fleet.DNSPlan {
+	d.most.Store(max(d.most.Load(), d.asking.Add(1)))
+	<-d.may
+	defer d.asking.Add(-1)
+	return d.fakeDNS.Plan(ctx, needs)
+}
+
+// All who want the records at the same time get one answer, also when the first of them goes.
+func TestRecordsAreLookedUpTogether(t *testing.T) {
+	dns := &slowDNS{may: make(chan struct{})}
+	ts := startServer(t, func(o *Options) { o.DNS = dns })
+	first, leave := context.WithCancel(t.Context())
+	gone := make(chan error)
+	go func() { _, err := ts.plan(first); gone <- err }()
+	for deadline := time.Now().Add(10 * time.Second); dns.asking.Load() == 0 && time.Now().Before(deadline); {
+		runtime.Gosched()
+	}
+	leave()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("who went: %v", err)
+	}
+	var all sync.WaitGroup
+	for range 5 {
+		all.Go(func() {
+			plan, err := ts.plan(t.Context())
+			if err != nil || len(plan.Records) == 0 {
+				t.Errorf("%+v, %v", plan, err)
+			}
+		})
+	}
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // for those above to ask, too
+	defer cancel()
+	if _, err := ts.plan(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got an answer: %v", err)
+	}
+	close(dns.may)
+	all.Wait()
+	if n := dns.most.Load(); n != 1 {
+		t.Errorf("asked %d times at once", n)
+	}
 }

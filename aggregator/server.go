@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/net/netutil"
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
@@ -78,6 +79,7 @@ var errNotLoopback = errors.New("is not on a loopback address")
 type Server struct {
 	fleet     Fleet
 	dns       DNSPlanner // nil: DNS is not asked
+	planning  singleflight.Group
 	settings  Settings
 	log       *zap.Logger
 	clock     func() time.Time
