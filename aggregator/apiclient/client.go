@@ -51,7 +51,7 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("%s: the token would cross the network in the clear; use https", o.URL)
 	}
 	if o.Token == "" {
-		return nil, errors.New("no token: make one with `postfleet token add` on the aggregator")
+		return nil, errors.New("no token: give --token-file or POSTFLEET_TOKEN; `postfleet token add` on the aggregator makes one")
 	}
 	secure := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.CAFile != "" {

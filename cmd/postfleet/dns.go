@@ -35,7 +35,8 @@ DMARC, PTR for each address, and MTA-STS and TLS-RPT as advice. The aggregator a
 
 --apply puts the missing ones into the zone by dynamic update (RFC 2136), to the server and with the TSIG key that the section
 dns.update of the configuration names: DKIM records, an SPF record with the addresses that lack, DMARC where there is none. What is
-there stays: an SPF record is added to, and a name at which something else stands is left alone. --dry-run shows the changes first.`,
+there stays: an SPF record is added to, and a name at which something else stands is left alone. Only the records of retired keys
+are taken out when they may go, unless --keep-old or dns.update.remove says otherwise. --dry-run shows the changes first.`,
 		Example: "  postfleet dns\n  postfleet dns --zone example.com\n  postfleet dns --nsupdate | nsupdate -k /etc/postfleet/dns.key\n" +
 			"  postfleet dns --apply --dry-run",
 		RunE: func(cmd *cobra.Command, domains []string) error { return runDNS(cmd, &o, domains) },
