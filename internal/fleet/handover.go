@@ -154,9 +154,16 @@ func (m *Message) LivesOn() MessageID {
 	return 0
 }
 
-// NewReported is the event that a report makes on the node that asked for it.
+// longestReported is in bytes; a line of Postfix's log has 2048 at most.
+const longestReported = 4096
+
+// NewReported is the event that a report makes on the node that asked for it. Its texts are cut to a length that no node of
+// ours goes beyond.
 func NewReported(m *Message, report *Report) *Event {
 	c := &report.Carried
+	for _, text := range []*string{&c.DSN, &c.Relay, &c.RelayHost, &c.RelayAddr, &c.Reply, &c.TLS, &c.Transcript, &c.Bounce} {
+		*text = clip(*text, longestReported)
+	}
 	return &Event{
 		ID: NewEventID([]byte("reported"), []byte(c.Node), []byte(c.QueueID), []byte(m.ID.String()), []byte(report.Recipient),
 			[]byte(c.Time.UTC().Format(time.RFC3339Nano))),

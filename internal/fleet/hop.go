@@ -161,16 +161,29 @@ func (b *Reported) apply(m *Message, _ *Event) {
 	m.bounced(&b.Carried)
 }
 
+// maxNotices bounds the notices that one carrier is believed to have sent about a message, so that one which names another
+// each time it is asked doesn't make the message grow.
+const maxNotices = 100
+
 // bounced joins the message to the notice that the carrier sent its sender.
 func (m *Message) bounced(c *Carried) {
 	if c.Bounce == "" {
 		return
 	}
+	notices := 0
 	for i := range m.Links {
-		if link := &m.Links[i]; link.Kind == LinkBounce && link.Node == c.Node && link.QueueID == c.Bounce {
+		link := &m.Links[i]
+		if link.Kind != LinkBounce || link.Node != c.Node {
+			continue
+		}
+		if link.QueueID == c.Bounce {
 			link.ID = max(link.ID, c.BounceID)
 			return
 		}
+		notices++
+	}
+	if notices >= maxNotices {
+		return
 	}
 	m.Links = append(m.Links, Link{Kind: LinkBounce, QueueID: c.Bounce, ID: c.BounceID, Node: c.Node})
 }

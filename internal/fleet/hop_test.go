@@ -3,6 +3,7 @@ package fleet
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,6 +124,23 @@ func TestReportsOfOthersChangeNothing(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A carrier that tells of another notice each time, and at length, doesn't make a message grow without end.
+func TestReportsAreBounded(t *testing.T) {
+	t.Parallel()
+	m := handed(t)
+	for i := range 3 * maxNotices {
+		report := Report{MessageID: "1@x", Recipient: "r", Carried: Carried{Node: "mx2", QueueID: "R1", Status: StatusBounced,
+			Reply: strings.Repeat("x", 1<<16), Bounce: fmt.Sprint("B", i), Time: start.Add(time.Duration(i) * time.Second)}}
+		m.Apply(NewReported(m, &report))
+	}
+	if len(m.Links) != maxNotices {
+		t.Errorf("%d links, want %d", len(m.Links), maxNotices)
+	}
+	if c := m.Recipients[0].Carried; c == nil || len(c.Reply) != longestReported+len("…") {
+		t.Errorf("what the carrier told is missing, or not cut: %t", c != nil)
 	}
 }
 
