@@ -193,8 +193,8 @@ func printKeys(out io.Writer, nodes []*fleet.NodeKeys, asJSON bool) error {
 			if key.Signs {
 				signs = "yes"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", key.Node, key.Domain, key.Selector, key.Algorithm, key.State, signs,
-				visible(keyNote(key)))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", visible(key.Node), visible(key.Domain), visible(key.Selector),
+				visible(key.Algorithm), visible(string(key.State)), signs, visible(keyNote(key)))
 		}
 	}
 	return table.Flush()

@@ -110,23 +110,27 @@ const (
 	mostParts = 200
 	mostLines = 40
 	mostText  = 2000
+	mostMend  = 16000 // the longest record that is proposed, with room
 )
 
 // bound keeps what strangers answer within bounds.
 func bound(p *fleet.Part) {
-	cut := func(text string) string {
-		if len(text) > mostText {
-			text = text[:mostText] + "…"
+	cut := func(text string, most int) string {
+		if len(text) > most {
+			text = text[:most] + "…"
 		}
 		return strings.ToValidUTF8(text, "\uFFFD")
 	}
-	p.Seen = cut(p.Seen)
-	if more := len(p.Evidence) - mostLines; more > 0 {
-		p.Evidence = append(p.Evidence[:mostLines:mostLines], fmt.Sprintf("and %d lines more", more))
+	all := func(texts []string, most int) []string {
+		if more := len(texts) - mostLines; more > 0 {
+			texts = append(texts[:mostLines:mostLines], fmt.Sprintf("and %d lines more", more))
+		}
+		for i := range texts {
+			texts[i] = cut(texts[i], most)
+		}
+		return texts
 	}
-	for i := range p.Evidence {
-		p.Evidence[i] = cut(p.Evidence[i])
-	}
+	p.Seen, p.Evidence, p.Mend = cut(p.Seen, mostText), all(p.Evidence, mostText), all(p.Mend, mostMend)
 }
 
 func gravest(parts []fleet.Part) fleet.Grade {

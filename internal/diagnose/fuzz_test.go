@@ -43,9 +43,9 @@ func FuzzStrangers(f *testing.F) {
 		for _, s := range postfix.Run("smtpd") {
 			_ = facts.wired(s)
 		}
-		p := fleet.Part{Seen: text, Evidence: strings.Split(text, "\n")}
+		p := fleet.Part{Seen: text, Evidence: strings.Split(text, "\n"), Mend: strings.Split(text, " ")}
 		bound(&p)
-		if len(p.Seen) > mostText+len("…") || len(p.Evidence) > mostLines+1 {
+		if len(p.Seen) > mostText+len("…") || len(p.Evidence) > mostLines+1 || len(p.Mend) > mostLines+1 {
 			t.Errorf("%d bytes, %d lines", len(p.Seen), len(p.Evidence))
 		}
 	})

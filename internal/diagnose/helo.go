@@ -65,10 +65,20 @@ func heloLeads(ctx context.Context, f *Facts, addr netip.Addr) fleet.Part {
 	}
 	p.Evidence = []string{forward.String()}
 	p.Mend = []string{"Publish:", f.HELO + ". IN " + forward.typeName() + " " + addr.String()}
-	if name := f.DNS.Ask(ctx, reverseName(addr), dns.TypePTR); name.Status == Found {
+	name := f.DNS.Ask(ctx, reverseName(addr), dns.TypePTR)
+	if name.Status == Found {
 		p.Evidence = append(p.Evidence, name.String())
+	}
+	if name.Status == Found && pasteable(name.Texts()[0]) {
 		p.Mend = append(p.Mend, "or let Postfix say the name that the address has, then reload:",
 			"postconf -e 'smtp_helo_name = "+name.Texts()[0]+"'", reload)
 	}
 	return p
+}
+
+// pasteable tells whether a name that DNS says can stand in a command that somebody may paste into a shell.
+func pasteable(name string) bool {
+	return notFull(name) == "" && !strings.ContainsFunc(name, func(c rune) bool {
+		return c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
+	})
 }
