@@ -29,6 +29,7 @@ type relayPostfix struct {
 	now      func() time.Time
 	table    string // ours, as sender_dependent_default_transport_maps has it
 	fallback string // the gate, as smtp_fallback_relay has it
+	local    string // the service for mail of other nodes, as master.cf names it
 
 	mu      sync.Mutex
 	is      relay.Postfix
@@ -45,7 +46,8 @@ const (
 
 func newRelayPostfix(c *config.Milter, postfix *mta.Postfix, now func() time.Time) *relayPostfix {
 	table := relay.Table(c.Relay.Map.Address.Network, c.Relay.Map.Address.Address, string(c.Postfix.QueueDir))
-	return &relayPostfix{postfix: postfix, now: now, table: table, fallback: fmt.Sprintf("[127.43.0.1]:%d", c.Relay.GatePort)}
+	return &relayPostfix{postfix: postfix, now: now, table: table, fallback: fmt.Sprintf("[127.43.0.1]:%d", c.Relay.GatePort),
+		local: string(c.Relay.Postfix)}
 }
 
 // run looks until ctx ends.
@@ -72,6 +74,10 @@ func (p *relayPostfix) look() {
 	ctx, cancel := context.WithTimeout(context.Background(), infoTimeout)
 	defer cancel()
 	routing, err := p.postfix.Routing(ctx, failoverService, hopService, carryService)
+	var unsafe string
+	if err == nil {
+		unsafe, err = p.unsafe(ctx, routing)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.looked, p.written = p.now(), written
@@ -83,7 +89,21 @@ func (p *relayPostfix) look() {
 		return
 	}
 	p.routing = routing
-	p.is = relay.Postfix{Wired: p.wired(routing), IPv6: routing.IPv6, Problem: p.problem(routing)}
+	p.is = relay.Postfix{Wired: p.wired(routing), IPv6: routing.IPv6, Problem: p.problem(routing), Unsafe: unsafe}
+}
+
+// unsafe says why mail of other nodes might not go on directly: without its content_filter it would be asked about again, and
+// go round. A service under another name is not judged.
+func (p *relayPostfix) unsafe(ctx context.Context, r *mta.Routing) (string, error) {
+	if !slices.Contains(r.Listeners, p.local) {
+		return "", nil
+	}
+	const want = carryService + ":"
+	filter, err := p.postfix.Override(ctx, p.local+"/inet", "content_filter")
+	if err != nil || filter == want {
+		return "", err
+	}
+	return fmt.Sprintf("content_filter of its service %s is %q, expected %s", p.local, filter, want), nil
 }
 
 func (p *relayPostfix) wired(r *mta.Routing) bool {

@@ -56,6 +56,36 @@ func TestRelayPostfix(t *testing.T) {
 	}
 }
 
+// A node takes no mail of others while its Postfix would hand it on.
+func TestRelayPostfixUnsafe(t *testing.T) {
+	for name, test := range map[string]struct{ service, want string }{
+		"as documented":      {"127.0.0.1:10026 inet n - n - - smtpd -o content_filter=postfleet-carry:\n", ""},
+		"another name":       {"10026 inet n - n - - smtpd\n", ""},
+		"no filter":          {"127.0.0.1:10026 inet n - n - - smtpd\n", `content_filter of its service 127.0.0.1:10026 is "", expected postfleet-carry:`},
+		"another filter":     {"127.0.0.1:10026 inet n - n - - smtpd -o content_filter=amavis:[127.0.0.1]:10024\n", `is "amavis:[127.0.0.1]:10024", expected`},
+		"without its colon":  {"127.0.0.1:10026 inet n - n - - smtpd -o content_filter=postfleet-carry\n", `is "postfleet-carry", expected postfleet-carry:`},
+		"with a destination": {"127.0.0.1:10026 inet n - n - - smtpd -o content_filter=postfleet-carry:[mx1]\n", `is "postfleet-carry:[mx1]", expected`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for file, text := range map[string]string{"main.cf": "compatibility_level = 3.6\n", "master.cf": test.service} {
+				path := filepath.Join(dir, file)
+				if err := errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Chtimes(path, time.Time{}, time.Now().Add(-time.Minute))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c := config.DefaultMilter()
+			p := newRelayPostfix(&c, mta.New(mta.Options{ConfigDir: dir, QueueDir: dir}), time.Now)
+			p.look()
+			got := p.facts()
+			if (got.Unsafe == "") != (test.want == "") || !strings.Contains(got.Unsafe, test.want) || strings.Contains(got.Problem, "can't be read") {
+				t.Errorf("%+v, want %q", got, test.want)
+			}
+		})
+	}
+}
+
 // A postconf that fails leaves what was known; before anything is known nothing is handed over.
 func TestRelayPostfixCantBeRead(t *testing.T) {
 	dir := t.TempDir()

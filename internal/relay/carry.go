@@ -70,6 +70,9 @@ func (r *Relay) declines(origin string) string {
 	case !named(relay, r.o.Node, relay.Carry, func(rule *fleet.RelayRule) []string { return rule.Carry }):
 		return notSet
 	}
+	if why := r.o.Postfix().Unsafe; why != "" {
+		return why
+	}
 	return r.o.Unfit()
 }
 

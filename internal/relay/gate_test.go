@@ -99,6 +99,9 @@ func TestRefusals(t *testing.T) {
 		{"the carrier may not", notSet, func(_, carrier *host) {
 			carrier.change(func() { carrier.settings.Relay.Carry = []string{"n3"} })
 		}},
+		{"mail would go round there", "n2: content_filter of its service", func(_, carrier *host) {
+			carrier.change(func() { carrier.unsafe = "content_filter of its service" })
+		}},
 		{"no Postfix there", "its Postfix takes no mail", func(_, carrier *host) { carrier.local.Close() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

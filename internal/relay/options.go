@@ -54,6 +54,7 @@ type Listen struct {
 type Postfix struct {
 	Wired   bool   // it asks this node's map
 	Problem string // why nothing can, or may, be handed over; empty: it can
+	Unsafe  string // why mail of other nodes might go round; empty: it goes on directly
 	IPv6    bool   // its SMTP server takes clients with IPv6 addresses
 }
 

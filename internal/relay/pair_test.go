@@ -64,6 +64,7 @@ type host struct {
 	members  []fleet.Member
 	settings fleet.Settings
 	unfit    string
+	unsafe   string
 }
 
 func (h *host) change(f func()) {
@@ -85,10 +86,14 @@ func newHost(t *testing.T, name string, id pki.Options) *host {
 	locked := func() (func(), *host) { h.mu.Lock(); return h.mu.Unlock, h }
 	h.Relay, err = New(Options{
 		Node: name, Weight: func() int { return 1 }, From: func() string { return fleet.FromConfiguration },
-		Settings:  func() fleet.Settings { unlock, h := locked(); defer unlock(); return h.settings },
-		Members:   func() []fleet.Member { unlock, h := locked(); defer unlock(); return h.members },
-		Unfit:     func() string { unlock, h := locked(); defer unlock(); return h.unfit },
-		Postfix:   func() Postfix { return Postfix{Wired: true} },
+		Settings: func() fleet.Settings { unlock, h := locked(); defer unlock(); return h.settings },
+		Members:  func() []fleet.Member { unlock, h := locked(); defer unlock(); return h.members },
+		Unfit:    func() string { unlock, h := locked(); defer unlock(); return h.unfit },
+		Postfix: func() Postfix {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return Postfix{Wired: true, Unsafe: h.unsafe}
+		},
 		SmartHost: func(string) bool { return false },
 		Map:       Listen{Network: "unix", Address: filepath.Join(dir, "map")},
 		Book:      filepath.Join(dir, "gates.json"), Hop: "127.0.0.1:0", Local: h.local.Addr().String(),

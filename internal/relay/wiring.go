@@ -48,7 +48,7 @@ func (w Wiring) Services() []Service {
 			"syslog_name=" + name + "/" + hopService,
 			"smtpd_upstream_proxy_protocol=haproxy",
 			"content_filter=" + carryService + ":", // goes before every table, so that mail never goes round
-			"smtpd_proxy_filter=", // which would give the mail back as this node's own, to be handed over again
+			"smtpd_proxy_filter=",                  // which would give the mail back as this node's own, to be handed over again
 			"milter_macro_daemon_name=" + hopService,
 			"milter_default_action=tempfail",
 			"mynetworks=0.0.0.0/0,[::]/0",

@@ -22,6 +22,7 @@ type Routing struct {
 	SenderTransports []string
 	IPv6             bool
 	Services         []string // those asked for that master.cf has
+	Listeners        []string // services of type inet
 	Fallback         string   // smtp_fallback_relay of the service asked for
 }
 
@@ -45,18 +46,29 @@ func (p *Postfix) Routing(ctx context.Context, services ...string) (*Routing, er
 		return nil, err
 	}
 	for line := range strings.Lines(text) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[1] == "unix" && slices.Contains(services, fields[0]) {
+		switch fields := strings.Fields(line); {
+		case len(fields) < 2:
+		case fields[1] == "inet":
+			r.Listeners = append(r.Listeners, fields[0])
+		case fields[1] == "unix" && slices.Contains(services, fields[0]):
 			r.Services = append(r.Services, fields[0])
 		}
 	}
 	if len(services) == 0 || !slices.Contains(r.Services, services[0]) {
 		return r, nil
 	}
-	if text, err = p.postconf(ctx, "-P", services[0]+"/unix/smtp_fallback_relay"); err != nil {
+	r.Fallback, err = p.Override(ctx, services[0]+"/unix", "smtp_fallback_relay")
+	if err != nil {
 		return nil, err
 	}
-	r.Fallback = parameters(text)[services[0]+"/unix/smtp_fallback_relay"]
 	return r, nil
+}
+
+// Override is a parameter as a service of master.cf, NAME/TYPE, has it for itself; empty also where it has not.
+func (p *Postfix) Override(ctx context.Context, service, parameter string) (string, error) {
+	key := service + "/" + parameter
+	text, err := p.postconf(ctx, "-P", key)
+	return parameters(text)[key], err
 }
 
 // parameters reads "name = value" lines.

@@ -55,7 +55,7 @@ inet_protocols = ipv4
 	}
 	want := &Routing{Relayhost: "smart.example", DefaultTransport: "smtp", SenderRelayhosts: []string{"hash:/a"},
 		SenderTransports: []string{"inline:{ {x@y.example = smtp:[z]} }", "socketmap:unix:postfleet/map.sock:relay"},
-		Services:         []string{"postfleet-hop", "postfleet-failover"}, Fallback: "[127.43.0.1]:10029"}
+		Services:         []string{"postfleet-hop", "postfleet-failover"}, Listeners: []string{"smtp"}, Fallback: "[127.43.0.1]:10029"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
