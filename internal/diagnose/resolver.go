@@ -324,6 +324,8 @@ func (a *Answer) take(reply *dns.Msg, q question) {
 		a.Status = Found
 	case len(reply.Answer) > 0 && len(a.Aliases) == 0:
 		a.Status, a.Detail = Garbled, a.Server+" answers with records of another name"
+	case len(a.Aliases) > 0 && !authority(dns.TypeSOA): // cut off, or a circle: nobody said that the end has no record
+		a.Status, a.Detail = Garbled, a.Server+" answers with an alias whose end is missing"
 	case !reply.Authoritative && authority(dns.TypeNS) && !authority(dns.TypeSOA):
 		a.Status, a.Detail = Lame, a.Server
 	default:
