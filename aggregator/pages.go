@@ -153,17 +153,19 @@ func (s *Server) renderSignIn(w http.ResponseWriter, r *http.Request, status int
 
 // errorPage is a failure in words, with what can be done.
 type errorPage struct {
-	Status  int
-	Heading string
-	Field   string
-	Message string
-	Request string // id under which the log has it
+	Status    int
+	Heading   string
+	Field     string
+	Message   string
+	Request   string // id under which the log has it
+	OfMessage bool   // what was asked for is a message, or part of one
 }
 
 // renderError shows a failure as a page; only its public part.
 func (s *Server) renderError(w http.ResponseWriter, r *http.Request, status int, err error) {
 	public := httperr.Public(err)
-	view := errorPage{Status: status, Heading: http.StatusText(status), Field: public.Field, Message: public.Message, Request: requestID(r.Context())}
+	view := errorPage{Status: status, Heading: http.StatusText(status), Field: public.Field, Message: public.Message, Request: requestID(r.Context()),
+		OfMessage: strings.HasPrefix(r.URL.Path, "/messages/")}
 	s.render(w, r, status, "error", view.Heading, view)
 }
 

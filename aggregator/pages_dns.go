@@ -91,9 +91,9 @@ func spfOf(plan *fleet.DNSPlan, domain string) *fleet.SPFPlan {
 	return nil
 }
 
-// recordLine is what an administrator puts into the zone. DNS services take the value alone; a long one they cut themselves.
+// recordLine is what an administrator puts into the zone; empty where there is nothing to put. DNS services take the value alone; a long one they cut themselves.
 func recordLine(r *fleet.DNSRecord) string {
-	if r.Status == fleet.DNSThere {
+	if r.Status == fleet.DNSThere || r.Status == fleet.DNSRemovable {
 		return ""
 	}
 	return r.Value

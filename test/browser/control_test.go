@@ -72,7 +72,10 @@ func TestDrain(t *testing.T) {
 	p.everyLook("/nodes/mx2/drain")
 	p.everyLook("/nodes/mx3/drain") // which can't
 	p.everyLook("/nodes/mx4/forget")
-	p.goTo("/nodes")
+	p.goTo("/messages")
+	p.goTo("/nodes/mx2/drain")
+	p.press("u")
+	p.until("u leads back to the nodes, not to the list that was open before", `location.pathname === "/nodes"`)
 	p.must(p.Click(`a[href="/nodes/mx2/drain"]`))
 	p.until("it asks first", `document.querySelector("h1").textContent.includes("Drain mx2?")`)
 	p.must(p.Run(`document.getElementById("reason").value = "new kernel"; 0`))

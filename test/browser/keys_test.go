@@ -20,6 +20,7 @@ func TestKeysPage(t *testing.T) {
 	p.until("there are new keys", `document.querySelector("#keystates").textContent.includes("-202611z")`)
 	p.goTo("/dns")
 	p.until("the record is to be published", `document.querySelector("#main").textContent.includes("-202611z._domainkey.corp.example")`)
+	p.until("what may go has no value to publish", `[...document.querySelectorAll(".dnsrow")].filter((r) => r.textContent.includes("May be removed")).every((r) => r.querySelector(":scope > pre") === null)`)
 	p.until("the look-ups are counted", `document.querySelector("#main").textContent.includes("SPF takes 12 of 10 look-ups")`)
 	p.must(p.Scripts(false))
 	p.goTo("/keys")

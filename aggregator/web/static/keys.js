@@ -33,7 +33,7 @@
     '?': () => press('[data-help]'),
     p: () => press('[data-live-toggle]'),
     n: () => press('[data-next]'),
-    u: () => press('[data-back]'),
+    u: () => press('.crumb a'),
   };
   const pages = { o: '/', m: '/messages', t: '/trace', n: '/nodes', d: '/diagnostics', r: '/relay', k: '/keys' };
 
