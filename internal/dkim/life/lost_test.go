@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/postfleet/postfleet/internal/dkim"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -47,4 +48,26 @@ func TestStateLost(t *testing.T) {
 		}
 		h.expect(states{"mx1": fleet.KeyActive}, "mx1")
 	})
+}
+
+// A rotation that fails leaves no key behind: with each try the next one would take another name, and all would wait.
+func TestRotationFails(t *testing.T) {
+	h := newHost(t, func(o *Options) { o.Kinds = []string{dkim.Ed25519, "no such type"} })
+	h.put("mx1")
+	h.open("{node}")
+	h.see("mx1-ed25519", fleet.RecordMatches)
+	h.step()
+	for range 3 {
+		if err := h.Rotate(domain, "anna"); err == nil {
+			t.Fatal("made a key of no type")
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(h.o.Dir, domain, "*.pem"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left %q, %v", left, err)
+	}
+	if err := h.Refresh(nil); err != nil {
+		t.Fatal(err)
+	}
+	h.expect(states{"mx1": fleet.KeyActive}, "mx1")
 }

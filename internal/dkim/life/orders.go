@@ -17,7 +17,8 @@ import (
 // next generation at most, and asking again makes no other. Errors that are the caller's are [fleet.Error].
 func (l *Life) Rotate(domain, by string) error {
 	domain = strings.ToLower(domain)
-	return l.change(func(s *state, now time.Time) error {
+	var made []string
+	err := l.change(func(s *state, now time.Time) error {
 		if !slices.Contains(domainsOf(s), domain) {
 			return fleet.Errorf(fleet.CodeNotFound, "no key for %.255q on node %s", domain, l.o.Node)
 		}
@@ -37,12 +38,32 @@ func (l *Life) Rotate(domain, by string) error {
 			return fleet.Errorf(fleet.CodeInvalid, "the next key of %s waits already: %s", domain, base)
 		}
 		for _, kind := range missing {
-			if err := l.make(s, domain, base, kind, by, now); err != nil {
+			path := filepath.Join(l.o.Dir, domain, base+"."+kind+".pem")
+			made = append(made, path)
+			if err := l.make(s, path, domain, base, kind, by, now); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		l.unmake(made)
+	}
+	return err
+}
+
+// unmake takes keys back that no state names: else each further try would make others under other names, and all would wait.
+func (l *Life) unmake(paths []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, key := range l.keys {
+		if slices.Contains(paths, key.Path) {
+			delete(l.keys, name)
+		}
+	}
+	for _, path := range paths {
+		_ = os.Remove(path) // one that stays is taken for half a rotation's, and waits
+	}
 }
 
 // RotatableDomains are the domains with a key in use and none that waits.
@@ -104,8 +125,7 @@ func (l *Life) taken(s *state, domain, base string) bool {
 }
 
 // make writes a private key, which is on disk before the state names it.
-func (l *Life) make(s *state, domain, base, kind, by string, now time.Time) error {
-	path := filepath.Join(l.o.Dir, domain, base+"."+kind+".pem")
+func (l *Life) make(s *state, path, domain, base, kind, by string, now time.Time) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // half of one, left by a kill
 		return err
 	}
