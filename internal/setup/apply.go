@@ -40,7 +40,7 @@ func (p *Plan) Apply(ctx context.Context, backup string) error {
 		return errors.Join(fmt.Errorf("postfix check refuses the change, which was taken back: %w: %s", err, out), p.restore(len(p.Files)))
 	}
 	if _, err := p.postfix(ctx, "status"); err != nil {
-		return nil // Postfix doesn't run
+		return nil //nolint:nilerr // Postfix doesn't run
 	}
 	if out, err := p.postfix(ctx, "reload"); err != nil {
 		return fmt.Errorf("postfix reload: %w: %s", err, out)
