@@ -79,14 +79,20 @@ func (s *Server) guard(one route) http.Handler {
 			s.fail(w, r, fleet.Errorf(fleet.CodeUnauthorized, "sign in first"))
 			return
 		}
-		s.auditUse(r, one)
-		if one.Kind == stream {
-			end, err := s.open.begin(user)
+		if one.Role != accounts.Nobody {
+			of := &s.running
+			if one.Kind == stream {
+				of = &s.open
+			}
+			end, err := of.begin(user)
 			if err != nil {
 				s.fail(w, r, err)
 				return
 			}
 			defer end()
+		}
+		s.auditUse(r, one)
+		if one.Kind == stream {
 			var cancel context.CancelFunc
 			r, cancel = s.endless(w, r)
 			defer cancel()

@@ -90,7 +90,8 @@ type Server struct {
 	sessions  *sessions
 	throttle  *throttle
 	strangers *limiters // of what the audit log says of them
-	open      openStreams
+	open      inUse     // event streams and exports
+	running   inUse     // other requests
 	auditLog  *auditLog
 	metrics   *metrics
 	pages     *pages
@@ -110,7 +111,7 @@ type Server struct {
 // New opens the files and binds the listeners, so that everything that can be wrong is known before anything runs.
 // ErrNoUsers: the users file is empty or missing.
 func New(o Options) (_ *Server, err error) {
-	s := &Server{fleet: o.Fleet, dns: o.DNS, settings: o.Settings, log: o.Log, clock: o.Clock, version: o.Version, proxies: o.TrustedProxies, throttle: newThrottle(),
+	s := &Server{open: inUse{most: maxStreams, words: "event streams and exports open"}, running: inUse{most: maxRequests, words: "requests running"}, fleet: o.Fleet, dns: o.DNS, settings: o.Settings, log: o.Log, clock: o.Clock, version: o.Version, proxies: o.TrustedProxies, throttle: newThrottle(),
 		standingCheck: standingCheck, strangers: newLimiters(rate.Every(10*time.Second), maxStranger)}
 	if s.clock == nil {
 		s.clock = time.Now

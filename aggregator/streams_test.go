@@ -66,6 +66,34 @@ func TestStreamsAreBounded(t *testing.T) {
 	})
 }
 
+// A user or token has so many other requests running and no more, so that one who asks without end keeps nobody else from
+// the nodes.
+func TestRequestsAreBounded(t *testing.T) {
+	ts := startServer(t)
+	user := User{Name: "token-viewer", Role: accounts.Viewer, Token: true}
+	var ends []func()
+	for range maxRequests {
+		end, err := ts.running.begin(user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, end)
+	}
+	if got := ts.withToken(accounts.Viewer, apiPrefix+"/messages"); got.status != http.StatusTooManyRequests ||
+		!strings.Contains(string(got.body), "token-viewer has 100 requests running already") {
+		t.Errorf("one too many: %d %s", got.status, got.body)
+	}
+	if got := ts.withToken(accounts.Admin, apiPrefix+"/messages"); got.status != http.StatusOK {
+		t.Errorf("another token: %d", got.status)
+	}
+	for _, end := range ends {
+		end()
+	}
+	if got := ts.withToken(accounts.Viewer, apiPrefix+"/messages"); got.status != http.StatusOK {
+		t.Errorf("after the others ended: %d", got.status)
+	}
+}
+
 // Listeners hear that changes of a node were missed: programs with its name, pages so that they make the list anew.
 func TestGapsAreTold(t *testing.T) {
 	ts := startServer(t)
