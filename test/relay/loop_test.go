@@ -44,8 +44,8 @@ func TestCarrierSendsOnDirectly(t *testing.T) {
 		names: []map[string]string{{}, {"later.example": dead, "mine.example": dead, "routed.example": dead}}})
 	s.ready(0, 2)
 	s.ready(1, 2)
-	s.set(1, map[string]string{"mydestination": "mine.example", "local_transport": "error:5.1.1 not here",
-		"smtpd_proxy_filter": "127.0.0.1:1"})
+	s.set(1, map[string]string{"mydestination": "mine.example, shop.example", "local_transport": "error:5.1.1 not here",
+		"smtpd_proxy_filter": "127.0.0.1:1", "smtpd_reject_unlisted_sender": "yes", "local_recipient_maps": "inline:{nobody=here}"})
 	s.must(s.nodes[1].Postfix.Route(s.ctx, "routed.example", "127.0.0.1:1"))
 	ids := map[string]string{}
 	for _, domain := range []string{"later.example", "mine.example", "routed.example"} {
