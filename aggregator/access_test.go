@@ -596,3 +596,12 @@ func TestStrangersFillNoDisk(t *testing.T) {
 		t.Errorf("%d entries for %d knocks", n, knocks)
 	}
 }
+
+// What a page asks by itself doesn't keep the session of somebody who went away.
+func TestPagesKeepNoSession(t *testing.T) {
+	ts := startServer(t, func(o *Options) { o.SessionIdle = 500 * time.Millisecond })
+	gone := ts.signedIn(accounts.Viewer)
+	eventually(t, "the session ends, however often its page asks", func() bool {
+		return ts.get(gone, "/help", "X-By-Itself", "true", "HX-Request", "true").status == http.StatusUnauthorized
+	})
+}

@@ -10,6 +10,9 @@
     if (document.hidden || String(getSelection()) !== '' || document.querySelector('dialog[open], main details[open] input:checked')) event.preventDefault();
   });
 
+  // What nobody asked for keeps no session alive.
+  document.addEventListener('htmx:configRequest', (event) => { if (asks(event.target)) event.detail.headers['X-By-Itself'] = 'true'; });
+
   // --- What a reader has done to the part.
   const sameAs = (el) => [el.tagName, el.id, el.className, el.getAttribute('href'), el.name, el.value, el.tagName === 'SUMMARY' || el.tagName === 'BUTTON' ? el.textContent : ''].join('\n');
   const nth = (el, all) => ({ like: sameAs(el), at: all.filter((o) => sameAs(o) === sameAs(el)).indexOf(el) });
