@@ -178,6 +178,11 @@ func dnsNeeds(nodes []NodeView, keys []NodeKeysView) *fleet.DNSNeeds {
 		}
 		addresses := node.Info.Addresses
 		for _, learned := range node.Info.Egress { // behind NAT only a diagnosis knows
+			if learned.Unsure && !slices.Contains(addresses, learned.Address) { // a stranger chose it, and SPF would let it send
+				needs.Problems = append(needs.Problems, node.Member.Name+" may send from "+learned.Address+", which one remote server alone says ("+
+					learned.From+"): if it is right, set node.addresses in its milter.yaml")
+				continue
+			}
 			addresses = append(slices.Clip(addresses), learned.Address)
 		}
 		for _, address := range addresses {

@@ -26,3 +26,12 @@ func TestHostileHostname(t *testing.T) {
 		t.Errorf("got %+v", needs.Egress)
 	}
 }
+
+// An address that one remote server alone greets doesn't come into SPF.
+func TestUnsureEgress(t *testing.T) {
+	node := NodeView{Info: &fleet.NodeInfo{Egress: []fleet.Egress{{Address: "192.0.2.1"}, {Address: "198.51.100.66", Unsure: true}}}}
+	needs := dnsNeeds([]NodeView{node}, nil)
+	if len(needs.Egress) != 1 || needs.Egress[0].Address != "192.0.2.1" || len(needs.Problems) != 1 {
+		t.Errorf("got %+v", needs)
+	}
+}

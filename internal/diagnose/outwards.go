@@ -9,8 +9,6 @@ import (
 	"sync"
 
 	"github.com/miekg/dns"
-
-	"github.com/postfleet/postfleet/internal/fleet"
 )
 
 // outward is a try of another server's port 25.
@@ -55,11 +53,11 @@ func (f *Facts) learn(ctx context.Context) {
 	if len(f.Egress) > 0 {
 		return
 	}
-	for i := range f.tryOutwards(ctx) {
-		if o := &f.out.list[i]; o.seen.IsValid() && !slices.Contains(f.addresses(), o.seen) {
-			f.Egress = append(f.Egress, fleet.Egress{Address: o.seen.String(), From: "seen by " + o.server})
-		}
+	var seen []Sighting
+	for _, o := range f.tryOutwards(ctx) {
+		seen = append(seen, Sighting{o.server, o.seen})
 	}
+	f.Egress = Agree(seen)
 }
 
 // targets are the configured ones, or those that mail went to lately.

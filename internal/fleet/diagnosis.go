@@ -98,7 +98,8 @@ func (d *Diagnosis) Finding(check string) *Finding {
 // Egress is an address from which a node's mail leaves, as remote servers see it.
 type Egress struct {
 	Address string `json:"address"`
-	From    string `json:"from"` // how it is known: configured, bound, seen by a remote server, or the host's own
+	From    string `json:"from"`             // how it is known: configured, bound, seen by a remote server, or the host's own
+	Unsure  bool   `json:"unsure,omitempty"` // one remote server alone says so
 }
 
 // Diagnoses are a node's latest diagnosis and what is left of those before.

@@ -82,8 +82,8 @@ func routed(ctx context.Context, network, outside string) (netip.Addr, bool) {
 	return local.AddrPort().Addr().Unmap(), true
 }
 
-// greeted are the addresses that servers said to see in recent captured conversations, the newest first.
-func greeted(ctx context.Context, f *diagnose.Facts) (seen []fleet.Egress) {
+// greeted are the addresses that servers said to see in recent captured conversations.
+func greeted(ctx context.Context, f *diagnose.Facts) []fleet.Egress {
 	if f.Recent == nil {
 		return nil
 	}
@@ -91,12 +91,11 @@ func greeted(ctx context.Context, f *diagnose.Facts) (seen []fleet.Egress) {
 	if err != nil {
 		return nil
 	}
+	var all []diagnose.Sighting
 	for _, greeting := range recent.Greetings {
-		if addr := diagnose.SeenAddress(greeting.Lines); addr.IsValid() {
-			seen = append(seen, fleet.Egress{Address: addr.String(), From: "seen by " + greeting.Peer})
-		}
+		all = append(all, diagnose.Sighting{Server: greeting.Peer, Addr: diagnose.SeenAddress(greeting.Lines)})
 	}
-	return seen
+	return diagnose.Agree(all)
 }
 
 // localAddresses are this host's own.

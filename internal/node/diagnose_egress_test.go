@@ -14,7 +14,7 @@ import (
 // What is configured goes first, then what Postfix binds, if the world can see that, then what servers greet.
 func TestEgress(t *testing.T) {
 	const greeting = "mx.far.test at your service, [203.0.113.7]"
-	seen := []fleet.Egress{{Address: "203.0.113.7", From: "seen by mx.far.test[192.0.2.1]:25"}}
+	seen := []fleet.Egress{{Address: "203.0.113.7", From: "seen by mx.far.test[192.0.2.1]:25", Unsure: true}}
 	for _, c := range []struct {
 		name       string
 		configured []string
