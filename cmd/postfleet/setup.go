@@ -67,7 +67,7 @@ func runSetup(cmd *cobra.Command, flags *setupFlags) error {
 	if err != nil {
 		return usageError{err}
 	}
-	want, err := wanted(c, flags.capture, flags.undo)
+	want, err := wanted(c, flags.capture)
 	if err != nil {
 		return usageError{err}
 	}
@@ -112,7 +112,7 @@ func tellSetup(out io.Writer, change *setup.Plan, flags *setupFlags) error {
 }
 
 // wanted is what this node's configuration asks of Postfix.
-func wanted(c *config.Milter, capture string, undo bool) (setup.Wanted, error) {
+func wanted(c *config.Milter, capture string) (setup.Wanted, error) {
 	want := setup.Wanted{Capture: setup.Capture(capture)}
 	switch want.Capture {
 	case setup.CaptureAuto, setup.CaptureOn, setup.CaptureOff:

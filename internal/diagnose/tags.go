@@ -23,13 +23,3 @@ func tags(text string) (values map[string]string, first string, good bool) {
 	}
 	return values, first, good
 }
-
-// has tells whether a colon-separated list of a tag has a word.
-func has(list, word string) bool {
-	for one := range strings.SplitSeq(list, ":") {
-		if strings.EqualFold(strings.TrimSpace(one), word) {
-			return true
-		}
-	}
-	return false
-}
