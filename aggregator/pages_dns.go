@@ -41,7 +41,7 @@ var dnsMarks = map[fleet.DNSStatus]mark{
 	fleet.DNSMissing:   {"bounced", "bad", "To publish", "DNS has no such record"},
 	fleet.DNSDiffers:   {"deferred", "bad", "To change", "DNS has a record that has to change"},
 	fleet.DNSRemovable: {"unknown", "quiet", "May be removed", "Nothing needs it any more"},
-	fleet.DNSUnknown:   {"unknown", "wait", "Could not tell", "There was no answer; this is neither there nor missing"},
+	fleet.DNSUnknown:   {"unknown", "refused", "Could not tell", "There was no answer; this is neither there nor missing"},
 }
 
 var dnsAdvised = mark{"held", "quiet", "Advised", "Not needed to send; good to have"}
