@@ -36,6 +36,21 @@ type MachineOptions struct {
 	DNS    string // name server; empty: none
 }
 
+// machineScript mounts the overlay where nobody else sees it, so that it is gone with the processes, and runs the machine until
+// it powers off: systemd-nspawn ends with 133 for a reboot (EXIT_FORCE_RESTART), and is itself ended when this shell is.
+const machineScript = `
+base=$1 dir=$2
+shift 2
+mount -t overlay overlay -o "lowerdir=$base,upperdir=$dir/upper,workdir=$dir/work" "$dir/root" || exit
+trap 'kill -TERM "$machine"; wait "$machine"; exit' TERM
+while :; do
+	setpriv --pdeathsig KILL -- systemd-nspawn "$@" &
+	machine=$!
+	wait "$machine"
+	[ $? -eq 133 ] || exit
+done
+`
+
 // StartMachine boots a machine and waits until ssh answers.
 func (n *Network) StartMachine(ctx context.Context, opts MachineOptions) (*Machine, error) {
 	m := &Machine{Name: opts.Name, IP: opts.IP, network: n, key: opts.Key}
@@ -50,11 +65,8 @@ func (n *Network) StartMachine(ctx context.Context, opts MachineOptions) (*Machi
 	if err := m.configure(opts); err != nil {
 		return nil, fmt.Errorf("make machine %s: %w", m.Name, err)
 	}
-	// The overlay is mounted where nobody else sees it, and is gone with the process. Its upper half must not be an overlay.
 	dir := n.lab.Path("machine-" + m.Name)
-	mount := fmt.Sprintf(`mount -t overlay overlay -o lowerdir=%s,upperdir=%s/upper,workdir=%s/work %s/root && exec systemd-nspawn "$@"`,
-		opts.Base, dir, dir, dir)
-	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "sh", "--quiet", "--register=no", "--keep-unit",
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", machineScript, "sh", opts.Base, dir, "--quiet", "--register=no", "--keep-unit",
 		"--console=pipe", "--network-bridge=br0", "--machine="+m.Name, "--directory="+dir+"/root", "--boot")
 	var err error
 	if m.process, err = n.lab.startCommand("machine-"+m.Name, &Host{Name: m.Name, inner: n.inner}, cmd); err != nil {
