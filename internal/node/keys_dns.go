@@ -91,7 +91,7 @@ func observe(ctx context.Context, r *dnspublish.Resolver, key *fleet.Key) life.O
 func (k *keeper) publish(ctx context.Context) {
 	how := k.how.Load()
 	k.mu.Lock()
-	known := k.peers.Known
+	known, claims := k.peers.Known, k.peers.Claims
 	k.mu.Unlock()
 	if how.updater == nil || !known {
 		return
@@ -102,11 +102,18 @@ func (k *keeper) publish(ctx context.Context) {
 		case !k.tryUpdate(&key):
 		case key.Stage == fleet.StageWaiting && key.Conflict == "" && key.Found.Record != fleet.RecordMatches && !key.Found.At.IsZero():
 			seen = append(seen, k.publishOne(ctx, how.updater, &key))
-		case key.Stage == fleet.StageRetired && key.Published && how.remove && !key.Removable.After(k.now()):
+		case key.Stage == fleet.StageRetired && key.Published && how.remove && !key.Removable.After(k.now()) && !claimed(claims, &key):
 			k.withdraw(ctx, how.updater, &key)
 		}
 	}
 	k.note("keep what came of an update", k.life.Observe(seen))
+}
+
+// claimed tells whether another node has a key with the record of this one: the record is that one's now.
+func claimed(claims []fleet.Claim, key *fleet.Key) bool {
+	return slices.ContainsFunc(claims, func(c fleet.Claim) bool {
+		return c.Node != key.Node && c.Domain == key.Domain && c.Selector == key.Selector
+	})
 }
 
 // tryUpdate bounds how often one name is tried.

@@ -59,3 +59,18 @@ func TestScheduleAgain(t *testing.T) {
 		t.Errorf("tried %d times, expected a second one", tried())
 	}
 }
+
+// A node doesn't take the record of its retired key out of DNS while another one has a key there.
+func TestClaimed(t *testing.T) {
+	key := fleet.Key{Node: "n1", Domain: "example.com", Selector: "shared"}
+	own, other := key.Claim(), key.Claim()
+	other.Node = "n2"
+	elsewhere := other
+	elsewhere.Domain = "example.net"
+	if claimed([]fleet.Claim{own, elsewhere}, &key) {
+		t.Error("claimed by nobody else")
+	}
+	if !claimed([]fleet.Claim{own, other}, &key) {
+		t.Error("the claim of n2 doesn't count")
+	}
+}
