@@ -22,7 +22,7 @@ func (t *Tracker) attempted(l *line, amend func(*fleet.Attempt)) fleet.EventID {
 	a := &d.attempt
 	a.ID = t.repeats.distinguish(l.at, eventID(l))
 	if t.hop != nil && a.Daemon == "smtp" && a.RelayAddr != "" {
-		a.Hop = t.hop(a.RelayAddr, a.RelayPort)
+		a.Hop = t.hop(a.RelayAddr, connectedPort(a))
 	}
 	if amend != nil {
 		amend(a)
@@ -32,4 +32,13 @@ func (t *Tracker) attempted(l *line, amend func(*fleet.Attempt)) fleet.EventID {
 		t.link(l, l.queueID, fleet.LinkResent, id, fleet.LinkResentOf)
 	}
 	return a.ID
+}
+
+// connectedPort is the port that an attempt's connection went to; zero where Postfix doesn't tell: what it logs of a cached
+// connection (smtp_connection_cache_on_demand in postconf(5)) is the port of SMTP, whatever the connection's own.
+func connectedPort(a *fleet.Attempt) int {
+	if a.ConnUse > 1 {
+		return 0
+	}
+	return a.RelayPort
 }

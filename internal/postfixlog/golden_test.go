@@ -85,7 +85,7 @@ func newTracker() *Tracker {
 // gateOf stands for what the relay says of its loopback addresses.
 func gateOf(addr string, port int) string {
 	switch {
-	case port != 10029:
+	case port != 0 && port != 10029:
 		return ""
 	case addr == "127.43.0.1":
 		return fleet.AnyCarrier

@@ -19,7 +19,7 @@ type Options struct {
 	Year      int            // of the first stamp, when Reference is zero
 
 	// Hop names the node of the fleet behind an address that the SMTP client spoke to, as [fleet.Attempt].Hop has it; ""
-	// for any other. Asked again it must say the same. Nil: there is no such address.
+	// for any other. A port of zero isn't known. Asked again it must say the same. Nil: there is no such address.
 	Hop func(addr string, port int) string
 }
 

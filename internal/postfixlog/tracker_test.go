@@ -244,6 +244,33 @@ func TestRemoteID(t *testing.T) {
 	}
 }
 
+// TestHopOverCachedConnection: Postfix, here 3.7.11, logs another port than its own of a connection to the gate that it uses
+// again, which it does while much mail comes at once.
+func TestHopOverCachedConnection(t *testing.T) {
+	t.Parallel()
+	status := func(relay string) string {
+		return "3B78EA7C362: to=<bob@remote.example>, relay=" + relay +
+			", delay=0.07, delays=0.04/0.01/0/0.01, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 41F82A7C422)"
+	}
+	for relay, want := range map[string]string{
+		"127.43.0.1[127.43.0.1]:10029":                fleet.AnyCarrier,
+		"127.43.0.1[127.43.0.1]:25, conn_use=8":       fleet.AnyCarrier,
+		"127.43.0.10[127.43.0.10]:25, conn_use=2":     "mx2",
+		"127.43.0.10[127.43.0.10]:10029, conn_use=2":  "mx2",
+		"127.43.0.1[127.43.0.1]:25":                   "", // another service at that address
+		"mx.remote.example[192.0.2.1]:25, conn_use=2": "",
+	} {
+		_, events := feed(smtpLines(status(relay)))
+		if len(events) == 0 {
+			t.Fatalf("%s: no event", relay)
+		}
+		attempted, ok := events[0].Body.(*fleet.Attempted)
+		if !ok || attempted.Attempt.Hop != want {
+			t.Errorf("%s: %+v, want the hop %q", relay, events[0].Body, want)
+		}
+	}
+}
+
 // TestTLSWithoutItsLine: Postfix logs handshakes from smtp_tls_loglevel = 1 on, which is not its default. A conversation shows
 // all the same that there was TLS.
 func TestTLSWithoutItsLine(t *testing.T) {

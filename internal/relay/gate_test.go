@@ -56,6 +56,29 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
+// What the log tells of a connection names the node behind it, also where the port isn't known.
+func TestNode(t *testing.T) {
+	origin, _ := twoHosts(t)
+	member, known := origin.book.address("n2")
+	if !known {
+		t.Fatal("n2 has no gate")
+	}
+	gate := int(origin.port)
+	for _, c := range []struct {
+		addr string
+		port int
+		want string
+	}{
+		{member.String(), gate, "n2"}, {member.String(), 0, "n2"}, {member.String(), 25, ""},
+		{anyCarrier.String(), gate, fleet.AnyCarrier}, {anyCarrier.String(), 0, fleet.AnyCarrier}, {anyCarrier.String(), 25, ""},
+		{"192.0.2.1", gate, ""}, {"192.0.2.1", 0, ""}, {"", 0, ""},
+	} {
+		if got := origin.Node(c.addr, c.port); got != c.want {
+			t.Errorf("%q port %d: %q, want %q", c.addr, c.port, got, c.want)
+		}
+	}
+}
+
 // A carrier that goes away in the middle ends Postfix's connection at once, so that it tries elsewhere.
 func TestCarrierGoesAway(t *testing.T) {
 	origin, carrier := twoHosts(t)

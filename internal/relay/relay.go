@@ -218,9 +218,10 @@ func (r *Relay) reason(v *view, settings *fleet.Relay) string {
 }
 
 // Node tells which node of the fleet is behind an address that the SMTP client spoke to: its name, fleet.AnyCarrier where
-// the gate chose, and nothing for an address that isn't the gate's. It remembers members that are gone.
+// the gate chose, and nothing for an address that isn't the gate's. Where the port isn't known, zero, the address decides. It
+// remembers members that are gone.
 func (r *Relay) Node(addr string, port int) string {
-	if port != int(r.port) {
+	if port != 0 && port != int(r.port) {
 		return ""
 	}
 	return r.book.node(addr)
