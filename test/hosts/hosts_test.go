@@ -31,6 +31,8 @@ func TestFleet(t *testing.T) {
 		{"downgrade", s.downgrade},
 		{"a node more", s.grow},
 		{"a package removed while mail flows", s.shrink},
+		{"the next keys", s.rotate},
+		{"a configuration that is no good", s.refuse},
 		{"reboot", s.reboot},
 	} {
 		began := time.Now()
@@ -162,8 +164,50 @@ func (s *site) shrink(t *testing.T, ctx context.Context) {
 	if kept := s.on(t, ctx, last, "ls /etc/postfleet/keys"); kept != domain {
 		t.Errorf("keys on the node: %q", kept)
 	}
+	s.on(t, ctx, last, "DEBIAN_FRONTEND=noninteractive apt-get purge -y -q postfleet")
+	if kept := s.on(t, ctx, last, "ls -d /etc/postfleet /var/lib/postfleet /var/log/postfleet 2>/dev/null || true"); kept != "" {
+		t.Errorf("left after the purge: %s", kept)
+	}
 	s.nodes = s.nodes[:3]
 	s.writeInventory(t)
+}
+
+// rotate makes the next keys by playbook, publishes their records, and sends until every node signs with its own.
+func (s *site) rotate(t *testing.T, ctx context.Context) {
+	s.play(t, ctx, "rotate-keys.yml")
+	var records strings.Builder
+	for _, m := range s.nodes {
+		records.WriteString(s.on(t, ctx, m, "postfleet dkim dns") + "\n")
+	}
+	s.publish(t, ctx, records.String())
+	round := 0
+	err := lab.Until(ctx, func(ctx context.Context) error {
+		round++
+		selectors := s.arrived(t, ctx, s.send(t, ctx, fmt.Sprintf("%s -count 12 -every 50ms -id rotated%d", throughDNS, round)))
+		for i := range s.nodes {
+			if old := fmt.Sprintf("mx%d", i+1); selectors[old] > 0 {
+				return fmt.Errorf("%s still signs with its first key: %v", old, selectors)
+			}
+		}
+		t.Logf("signed by %v", selectors)
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// refuse gives a daemon a configuration that it can't use: it says so once and isn't started again and again.
+func (s *site) refuse(t *testing.T, ctx context.Context) {
+	m := s.nodes[2]
+	s.on(t, ctx, m, "cp -p /etc/postfleet/milter.yaml /root/ && echo 'nonsense: true' >>/etc/postfleet/milter.yaml")
+	state := s.on(t, ctx, m, "systemctl restart postfleet-milter 2>/dev/null; systemctl show --property=ActiveState,NRestarts,ExecMainStatus postfleet-milter")
+	for _, want := range []string{"ActiveState=failed", "NRestarts=0", "ExecMainStatus=2"} {
+		if !strings.Contains(state, want) {
+			t.Errorf("without %s: %s", want, state)
+		}
+	}
+	s.on(t, ctx, m, "cp -p /root/milter.yaml /etc/postfleet/ && systemctl restart postfleet-milter")
 }
 
 // reboot restarts every host; nobody lends a hand.
