@@ -34,6 +34,11 @@ func isSPF(text string) bool {
 	return strings.EqualFold(version, "v=spf1")
 }
 
+// unprintable tells whether a record has more than printable ASCII.
+func unprintable(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
 func parseSPF(text string) (terms []term) {
 	fields := strings.Fields(text)
 	for _, field := range fields[min(1, len(fields)):] {
@@ -235,15 +240,21 @@ func (p *Planner) planSPF(ctx context.Context, domain string, egress []fleet.Sen
 		}
 	}
 	walk := &spfWalk{resolver: p.Resolver}
-	switch len(record.Seen) {
-	case 0:
+	switch {
+	case slices.ContainsFunc(record.Seen, unprintable):
+		// What is proposed is copied into zone files and shells, so nothing of such a record goes on.
+		record.Status = fleet.DNSDiffers
+		plan.Text = "the record has characters that SPF doesn't know (RFC 7208 section 12): write it anew, by hand"
+		record.Text = plan.Text
+		return plan, record
+	case len(record.Seen) == 0:
 		record.Status, plan.Missing = fleet.DNSMissing, egress
 		plan.Proposed = "v=spf1 " + strings.Join(mechanisms(egress), " ") + " ~all"
 		plan.Text = "there is no SPF record; ~all is for a start, -all once nothing else sends for the domain"
 		if len(egress) == 0 {
 			plan.Proposed = "v=spf1 ~all"
 		}
-	case 1:
+	case len(record.Seen) == 1:
 		plan.Now = record.Seen[0]
 		walk.walk(ctx, domain, plan.Now, true, 0)
 		p.addMissing(&plan, &record, walk, egress)

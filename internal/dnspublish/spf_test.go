@@ -47,6 +47,7 @@ func TestSPF(t *testing.T) {
 	}{
 		{name: "none", zone: `x. TXT "hello"`, status: fleet.DNSMissing, proposed: "v=spf1 ip4:192.0.2.10 ip4:192.0.2.11 ip6:2001:db8::11 ~all",
 			says: "there is no SPF record", shorter: "v=spf1 ip4:192.0.2.10/31 ip6:2001:db8::11 ~all"},
+		{name: "of characters that hide", zone: "x. TXT \"v=spf1 ip4:192.0.2.0/24 \\226\\128\\174 -all\"", status: fleet.DNSDiffers, says: "characters that SPF doesn't know"},
 		{name: "whole", zone: `x. TXT "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"`, status: fleet.DNSThere,
 			proposed: "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"},
 		{name: "one lacks", zone: `x. TXT "v=spf1 ip4:192.0.2.10 ip6:2001:db8::/32 ?all"`, status: fleet.DNSDiffers,
