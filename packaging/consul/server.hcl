@@ -5,8 +5,8 @@ performance {
   raft_multiplier = 1
 }
 
-# Without this the two others throw a server out that was silent for some seconds, and take it in again half a minute after
-# it is back; a node on its host is away as long.
+# Without this the two others throw a server out that was silent for some seconds, and have to take it in again when its
+# host is back; until then a node on that host is away.
 autopilot {
   min_quorum = 3
 }
