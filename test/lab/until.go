@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -56,11 +57,17 @@ const (
 	lastPort  = 32000
 )
 
-// FreePort finds a TCP port that nobody uses at an address.
+// handedOut are the ports that FreePort gave to somebody in this process, who may not use them yet.
+var handedOut sync.Map
+
+// FreePort finds a TCP port that nobody uses at an address. It gives no port twice.
 func FreePort(host string) (int, error) {
 	var err error
 	for range 100 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
+		if _, given := handedOut.LoadOrStore(port, true); given {
+			continue
+		}
 		var listener net.Listener
 		if listener, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
 			return port, listener.Close()
