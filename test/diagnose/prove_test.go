@@ -22,7 +22,8 @@ var proven = struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if code == 0 && !slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "-test.run=") }) {
+	chosen := func(arg string) bool { return strings.HasPrefix(arg, "-test.run=") || strings.HasPrefix(arg, "-test.list=") }
+	if code == 0 && !slices.ContainsFunc(os.Args, chosen) {
 		code = unproven()
 	}
 	os.Exit(code)
