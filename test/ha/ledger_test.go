@@ -122,6 +122,11 @@ func (l *ledger) copies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, copies := range l.arrived {
+		for _, c := range copies {
+			c.lost = len(c.way) == 2 && !handedOver(logs[c.way[0].node], c.way[0], c.way[1])
+		}
+	}
 	once, reasons := 0, map[string]int{}
 	known := map[string]bool{}
 	for _, mail := range l.mails {
@@ -163,6 +168,9 @@ func explain(mail *sent, copies []*arrival, which int, logs map[string][]byte) (
 		if earlier.way[0] != this.way[0] || slices.Equal(earlier.way, this.way) {
 			continue
 		}
+		if start := startedAgain(logs[this.way[0].node], earlier.at, this.at); earlier.lost && start != "" {
+			return "the origin was killed before it wrote the next node's reply down", start
+		}
 		// The origin handed it over again, not knowing that the other node had it.
 		for line := range bytes.Lines(logs[this.way[0].node]) {
 			if bytes.Contains(line, []byte(" "+this.way[0].queueID+": ")) && bytes.Contains(line, []byte("message may be sent more than once")) {
@@ -179,6 +187,30 @@ func explain(mail *sent, copies []*arrival, which int, logs map[string][]byte) (
 		}
 	}
 	return "", ""
+}
+
+// handedOver tells whether the origin's log has the carrier's reply.
+func handedOver(log []byte, origin, carrier step) bool {
+	for line := range bytes.Lines(log) {
+		if bytes.Contains(line, []byte(" "+origin.queueID+": to=")) && bytes.Contains(line, []byte("queued as "+carrier.queueID+")")) {
+			return true
+		}
+	}
+	return false
+}
+
+// startedAgain is the line of a Postfix that was started between two times, give or take the second that its stamps are cut to.
+func startedAgain(log []byte, after, before time.Time) string {
+	for line := range bytes.Lines(log) {
+		if !bytes.Contains(line, []byte("/master[")) || !bytes.Contains(line, []byte("daemon started")) {
+			continue
+		}
+		at, err := time.ParseInLocation("2006 Jan _2 15:04:05", fmt.Sprintf("%d %s", after.Year(), line[:min(15, len(line))]), after.Location())
+		if err == nil && at.After(after.Add(-time.Second)) && at.Before(before.Add(time.Second)) {
+			return strings.TrimSpace(string(line))
+		}
+	}
+	return ""
 }
 
 // nodeIP is the address of a node's host.

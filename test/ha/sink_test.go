@@ -33,6 +33,8 @@ type arrival struct {
 	way     []step // origin first
 	// heard: the peer went on after the reply, so it knows that the mail arrived.
 	heard bool
+	// lost: it was carried, and the origin's log doesn't have the carrier's reply. The origin was killed before it wrote it down.
+	lost bool
 }
 
 // step is a Postfix that took the mail: its Received header.
