@@ -22,7 +22,9 @@ var proven = struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	chosen := func(arg string) bool { return strings.HasPrefix(arg, "-test.run=") || strings.HasPrefix(arg, "-test.list=") }
+	chosen := func(arg string) bool {
+		return strings.HasPrefix(arg, "-test.run=") || strings.HasPrefix(arg, "-test.list=")
+	}
 	if code == 0 && !slices.ContainsFunc(os.Args, chosen) {
 		code = unproven()
 	}
