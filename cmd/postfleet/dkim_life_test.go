@@ -53,6 +53,8 @@ func TestDKIMLifeCommands(t *testing.T) {
 		{"activate", []string{"activate", "example.com", "mx7-ed25519"}, exitFailed, "", "was not seen: it was not looked up yet; force it"},
 		{"force", []string{"activate", "--force", "example.com", "mx7-ed25519"}, exitDone, "active  yes    forced by ", ""},
 		{"rotate", []string{"rotate", "example.com"}, exitDone, "mx7-xa-ed25519  ed25519-sha256  generated  no", ""},
+		{"records of what waits", []string{"dns"}, exitDone, "; made by the daemon\nmx7-xa-ed25519._domainkey.example.com.\tIN\tTXT\t\"v=DKIM1;", ""},
+		{"records of one domain", []string{"dns", "example.com"}, exitDone, "mx7-xa-ed25519._domainkey", ""},
 		{"rotate again", []string{"rotate", "example.com"}, exitFailed, "", "waits already"},
 		{"no such domain", []string{"rotate", "example.net"}, exitFailed, "", `no key for "example.net"`},
 		{"the last one", []string{"retire", "example.com", "mx7-ed25519"}, exitFailed, "", "is the last key that signs"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ func newDKIMDNS() *cobra.Command {
 bytes, which DNS puts together again.`,
 		Example: "  postfleet dkim dns example.com >>db.example.com\n  postfleet dkim dns --json",
 		RunE: func(cmd *cobra.Command, domains []string) error {
+			own := place.byConfiguration()
 			template, err := place.find(cmd)
 			if err != nil {
 				return err
@@ -34,7 +36,13 @@ bytes, which DNS puts together again.`,
 			if err != nil {
 				return err
 			}
-			return printRecords(cmd.OutOrStdout(), keys, asJSON)
+			var later []keyRecord
+			if own {
+				if later, err = laterRecords(place.config, domains, keys); err != nil {
+					return err
+				}
+			}
+			return printRecords(cmd.OutOrStdout(), keys, asJSON, later...)
 		},
 	}
 	place.flags(cmd)
@@ -48,7 +56,7 @@ type keyRecord struct {
 	Selector  string `json:"selector"`
 	Algorithm string `json:"algorithm"`
 	Bits      int    `json:"bits,omitempty"`
-	File      string `json:"file"`
+	File      string `json:"file,omitempty"` // empty: made by the daemon, which keeps it
 	Signing   *bool  `json:"signing,omitempty"`
 	Name      string `json:"name"`
 	Text      string `json:"text"`
@@ -59,16 +67,36 @@ func recordOf(k *dkim.Key) keyRecord {
 		Name: k.RecordName(), Text: k.Record()}
 }
 
-func printRecords(out io.Writer, keys []*dkim.Key, asJSON bool) error {
-	if asJSON {
-		records := make([]keyRecord, len(keys))
-		for i, key := range keys {
-			records[i] = recordOf(key)
+// laterRecords are those of the keys that the daemon made itself, for a rotation; they don't lie in the keys' directory.
+func laterRecords(config string, domains []string, there []*dkim.Key) (list []keyRecord, err error) {
+	life, err := openLife(config)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	for _, k := range life.Keys().Keys {
+		known := slices.ContainsFunc(there, func(file *dkim.Key) bool { return file.RecordName() == k.Name })
+		if known || k.Stage == fleet.StageRetired || len(domains) > 0 && !slices.Contains(domains, k.Domain) {
+			continue
 		}
+		list = append(list, keyRecord{Domain: k.Domain, Selector: k.Selector, Algorithm: k.Algorithm, Bits: k.Bits, Name: k.Name, Text: k.Text})
+	}
+	return list, nil
+}
+
+func printRecords(out io.Writer, keys []*dkim.Key, asJSON bool, later ...keyRecord) error {
+	records := make([]keyRecord, len(keys), len(keys)+len(later))
+	for i, key := range keys {
+		records[i] = recordOf(key)
+	}
+	records = append(records, later...)
+	if asJSON {
 		return json.NewEncoder(out).Encode(records)
 	}
-	for _, key := range keys {
-		if _, err := fmt.Fprintf(out, "; %s\n%s\n", key.Path, key.ZoneRecord()); err != nil {
+	for _, r := range records {
+		if _, err := fmt.Fprintf(out, "; %s\n%s\n", cmp.Or(r.File, "made by the daemon"), dkim.ZoneLine(r.Name, r.Text)); err != nil {
 			return err
 		}
 	}

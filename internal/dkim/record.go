@@ -28,8 +28,10 @@ func (k *Key) Record() string {
 }
 
 // ZoneRecord is the key's record as a line of a zone file, the text cut into strings of at most 255 bytes.
-func (k *Key) ZoneRecord() string {
-	text := k.Record()
+func (k *Key) ZoneRecord() string { return ZoneLine(k.RecordName(), k.Record()) }
+
+// ZoneLine is a TXT record as a line of a zone file; name is without a dot at its end.
+func ZoneLine(name, text string) string {
 	var parts []string
 	for len(text) > maxTXT {
 		parts = append(parts, `"`+text[:maxTXT]+`"`)
@@ -40,5 +42,5 @@ func (k *Key) ZoneRecord() string {
 	if len(parts) > 1 {
 		value = "( " + strings.Join(parts, "\n\t") + " )"
 	}
-	return k.RecordName() + ".\tIN\tTXT\t" + value
+	return name + ".\tIN\tTXT\t" + value
 }
