@@ -174,6 +174,8 @@ func (s *site) shrink(t *testing.T, ctx context.Context) {
 
 // rotate makes the next keys by playbook, publishes their records, and sends until every node signs with its own.
 func (s *site) rotate(t *testing.T, ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
+	defer cancel()
 	s.play(t, ctx, "rotate-keys.yml")
 	var records strings.Builder
 	for _, m := range s.nodes {

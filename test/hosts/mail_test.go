@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -183,7 +184,11 @@ func (s *site) txt(ctx context.Context, name string) ([]string, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	answer, err := dns.ExchangeConn(conn, query)
+	asking := dns.Conn{Conn: conn, UDPSize: 4096}
+	if err := errors.Join(conn.SetDeadline(time.Now().Add(10*time.Second)), asking.WriteMsg(query)); err != nil {
+		return nil, err
+	}
+	answer, err := asking.ReadMsg()
 	if err != nil {
 		return nil, err
 	}
