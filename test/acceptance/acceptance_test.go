@@ -11,57 +11,22 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/postfleet/postfleet/aggregator"
 	"github.com/postfleet/postfleet/internal/fleet"
 	"github.com/postfleet/postfleet/test/lab"
-	"go.uber.org/goleak"
 )
 
 // binary is postfleet, built once for all tests.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "postfleet-acceptance-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "postfleet")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "github.com/postfleet/postfleet/cmd/postfleet")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n%s", build, err, out)
-		return 1
-	}
-	code := m.Run()
-	client.CloseIdleConnections()
-	if err := goleak.Find(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
-}
-
-func within(t *testing.T, limit time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// until polls with the test's own deadline.
-func until(t *testing.T, ctx context.Context, check func(context.Context) error) {
-	t.Helper()
-	if err := lab.Until(ctx, check); err != nil {
-		t.Fatal(err)
-	}
+func TestMain(m *testing.M) {
+	os.Exit(lab.Main(m, &binary, func() error {
+		client.CloseIdleConnections()
+		return nil
+	}))
 }
 
 var client = &http.Client{Timeout: 30 * time.Second}
@@ -157,6 +122,6 @@ func startFleet(t *testing.T, ctx context.Context, opts lab.FleetOptions) (*lab.
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, ctx, fleetAPI{f.Aggregator}.allAnswer(len(f.Nodes)))
+	lab.Await(t, ctx, fleetAPI{f.Aggregator}.allAnswer(len(f.Nodes)))
 	return l, f, world
 }

@@ -15,7 +15,7 @@ import (
 // Chromium does what an administrator does in a day, on the real stack.
 func TestPagesOnTheRealStack(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 3*time.Minute)
+	ctx := lab.Within(t, 3*time.Minute)
 	_, f, _ := startFleet(t, ctx, lab.FleetOptions{Nodes: 2, Retry: time.Hour})
 	sendMixed(t, ctx, f.Nodes[0].Postfix, 0)
 	sendMixed(t, ctx, f.Nodes[1].Postfix, 1)
@@ -24,7 +24,7 @@ func TestPagesOnTheRealStack(t *testing.T) {
 		t.Fatal(err)
 	}
 	api := fleetAPI{f.Aggregator}
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		messages, err := api.messages(ctx, nil)
 		for i := range messages {
 			if messages[i].Fate() == fleet.FateQueued {

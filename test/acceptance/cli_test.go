@@ -20,7 +20,7 @@ import (
 // The command line asks the same aggregator: trace tells the way of a message, tail shows changes as they happen.
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 2*time.Minute)
+	ctx := lab.Within(t, 2*time.Minute)
 	_, f, _ := startFleet(t, ctx, lab.FleetOptions{Nodes: 2})
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(ctx, binary, args...)
@@ -41,7 +41,7 @@ func TestCommandLine(t *testing.T) {
 
 	mail := lab.Mail{From: "orders@shop.example", To: []string{"tailed@accept.example", "eva@norcpt.example"}, Subject: "trace me", ID: id}
 	queueID := ""
-	until(t, ctx, func(ctx context.Context) error { // tail shows what happens once it has connected
+	lab.Await(t, ctx, func(ctx context.Context) error { // tail shows what happens once it has connected
 		outcomes, err := lab.Client{}.Send(ctx, f.Nodes[1].Postfix.Addr, mail)
 		must(t, err)
 		queueID = outcomes[0].QueueID
@@ -53,7 +53,7 @@ func TestCommandLine(t *testing.T) {
 		}
 	})
 	for _, args := range [][]string{{queueID}, {id}, {"orders@shop.example", "tailed@accept.example"}} {
-		until(t, ctx, func(context.Context) error { // the second recipient's fate may come later
+		lab.Await(t, ctx, func(context.Context) error { // the second recipient's fate may come later
 			text, err := command(append([]string{"trace", "--transcript"}, args...)...).CombinedOutput()
 			if err != nil {
 				return fmt.Errorf("trace %v: %w\n%s", args, err, text)

@@ -56,7 +56,7 @@ func (a fleetAPI) node(ctx context.Context, name string) (*aggregator.NodeView, 
 // ones before changes nothing. A node is drained and taken back, and one that is dead for good is forgotten.
 func TestSettingsAndOrders(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 4*time.Minute)
+	ctx := lab.Within(t, 4*time.Minute)
 	_, f, _ := startFleet(t, ctx, lab.FleetOptions{Nodes: 2, Consul: true, Relay: "mode: off"})
 	api := fleetAPI{f.Aggregator}
 	var before, after aggregator.RelayAnswer
@@ -67,7 +67,7 @@ func TestSettingsAndOrders(t *testing.T) {
 	if after.Settings.Relay.MaxQueue != 77 || after.Settings.ChangeBy != "lab" || after.Index == before.Index {
 		t.Errorf("put in force: %+v", after)
 	}
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		var now aggregator.RelayAnswer
 		if err := api.get(ctx, "/relay", &now); err != nil {
 			return err
@@ -89,7 +89,7 @@ func TestSettingsAndOrders(t *testing.T) {
 	if ordered.Drain == nil || ordered.Drain.By == "" {
 		t.Errorf("drain: %+v", ordered)
 	}
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		node, err := api.node(ctx, "n2")
 		if err != nil {
 			return err
@@ -100,7 +100,7 @@ func TestSettingsAndOrders(t *testing.T) {
 		return nil
 	})
 	must(t, api.post(ctx, "/nodes/n2/undrain", aggregator.NodeOrder{}, &ordered))
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		node, err := api.node(ctx, "n2")
 		if err != nil {
 			return err
@@ -115,12 +115,12 @@ func TestSettingsAndOrders(t *testing.T) {
 		t.Error("a node that answers was forgotten")
 	}
 	must(t, f.Nodes[1].Kill())
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		return api.post(ctx, "/nodes/n2/forget", aggregator.NodeOrder{}, &ordered)
 	})
 	if _, err := api.node(ctx, "n2"); err == nil {
 		t.Error("a node that was forgotten is still listed")
 	}
 	must(t, f.Nodes[1].Start(ctx))
-	until(t, ctx, api.allAnswer(2)) // it registers, and is a member again
+	lab.Await(t, ctx, api.allAnswer(2)) // it registers, and is a member again
 }

@@ -26,7 +26,7 @@ func TestDemo(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: a private Postfix instance needs root")
 	}
-	ctx := within(t, 4*time.Minute)
+	ctx := lab.Within(t, 4*time.Minute)
 	dir := t.TempDir()
 	demo := filepath.Join(dir, "demo")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", demo, "../demo").CombinedOutput(); err != nil {

@@ -24,7 +24,7 @@ const perNode = 25
 // end saw.
 func TestFatesAndConversations(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 3*time.Minute)
+	ctx := lab.Within(t, 3*time.Minute)
 	_, f, world := startFleet(t, ctx, lab.FleetOptions{Consul: true, Retry: time.Hour})
 	api := fleetAPI{f.Aggregator}
 	var sent []string // recipients
@@ -42,7 +42,7 @@ func TestFatesAndConversations(t *testing.T) {
 	var messages []fleet.Message
 	settled, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	until(t, settled, func(ctx context.Context) (err error) {
+	lab.Await(t, settled, func(ctx context.Context) (err error) {
 		if messages, err = api.messages(ctx, url.Values{"sender": {"orders@shop.example"}}); err != nil {
 			return err
 		}

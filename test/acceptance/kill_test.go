@@ -31,7 +31,7 @@ const (
 // nothing of the repository.
 func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 4*time.Minute)
+	ctx := lab.Within(t, 4*time.Minute)
 	_, f, world := startFleet(t, ctx, lab.FleetOptions{Nodes: 1, Retry: time.Hour})
 	node := f.Nodes[0]
 
@@ -142,7 +142,7 @@ func checkAgainstReplay(t *testing.T, ctx context.Context, f *lab.Fleet, sent ma
 	recorded := map[string]bool{}
 	settled, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	until(t, settled, func(ctx context.Context) error {
+	lab.Await(t, settled, func(ctx context.Context) error {
 		messages, err := api.messages(ctx, url.Values{})
 		if err != nil {
 			return err

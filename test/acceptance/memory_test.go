@@ -26,7 +26,7 @@ func remembering(t *testing.T) (dir, yaml string) {
 // what its Postfix took meanwhile is there when it is back, no row twice, and the marks are gone.
 func TestDeadNodeIsRemembered(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 3*time.Minute)
+	ctx := lab.Within(t, 3*time.Minute)
 	dir, yaml := remembering(t)
 	_, f, _ := startFleet(t, ctx, lab.FleetOptions{Nodes: 2, MilterDefault: "accept", Aggregator: yaml})
 	api := fleetAPI{f.Aggregator}
@@ -51,10 +51,10 @@ func TestDeadNodeIsRemembered(t *testing.T) {
 		}
 		return sameMessages(before, list.Messages)
 	}
-	until(t, ctx, remembered)
+	lab.Await(t, ctx, remembered)
 	must(t, f.Aggregator.Kill())
 	must(t, f.Aggregator.Start(ctx))
-	until(t, ctx, remembered)
+	lab.Await(t, ctx, remembered)
 	var message aggregator.MessageAnswer
 	must(t, api.get(ctx, "/messages/n2/"+seen.ID.String(), &message))
 	if message.Message.AsOf.IsZero() || message.Answer.Error == "" || message.Message.QueueID != seen.QueueID {
@@ -75,7 +75,7 @@ func TestDeadNodeIsRemembered(t *testing.T) {
 	}
 	must(t, f.Nodes[1].Postfix.Drained(ctx))
 	must(t, f.Nodes[1].Start(ctx))
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		all, err := api.messages(ctx, url.Values{})
 		if err != nil {
 			return err

@@ -21,7 +21,7 @@ func probe(t *testing.T, ctx context.Context, api fleetAPI, node *lab.Node) {
 	if err != nil || outcomes[0].Err != nil {
 		t.Fatalf("probe through %s: %v, %+v", node.Name, err, outcomes)
 	}
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		messages, err := api.messages(ctx, url.Values{"message_id": {id}})
 		if err != nil {
 			return err
@@ -44,7 +44,7 @@ func must(t *testing.T, err error) {
 // recorded all along, and the page finds all nodes again by itself.
 func TestRestarts(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 4*time.Minute)
+	ctx := lab.Within(t, 4*time.Minute)
 	_, f, _ := startFleet(t, ctx, lab.FleetOptions{Nodes: 2, Consul: true})
 	api := fleetAPI{f.Aggregator}
 	all := api.allAnswer(len(f.Nodes))
@@ -56,24 +56,24 @@ func TestRestarts(t *testing.T) {
 	probe(t, ctx, api, f.Nodes[1])
 	must(t, f.Agent.Forget())
 	must(t, f.Agent.Start(ctx))
-	until(t, ctx, all)
-	until(t, ctx, registered(f))
+	lab.Await(t, ctx, all)
+	lab.Await(t, ctx, registered(f))
 	probe(t, ctx, api, f.Nodes[1])
 
 	must(t, f.Server.Kill())
 	probe(t, ctx, api, f.Nodes[0])
 	must(t, f.Server.Start(ctx))
-	until(t, ctx, registered(f))
-	until(t, ctx, all)
+	lab.Await(t, ctx, registered(f))
+	lab.Await(t, ctx, all)
 
 	must(t, f.Aggregator.Kill())
 	must(t, f.Aggregator.Start(ctx))
-	until(t, ctx, all)
+	lab.Await(t, ctx, all)
 	probe(t, ctx, api, f.Nodes[0])
 
 	must(t, f.Nodes[1].Stop())
 	must(t, f.Nodes[1].Start(ctx))
-	until(t, ctx, all)
+	lab.Await(t, ctx, all)
 	probe(t, ctx, api, f.Nodes[1])
 }
 
@@ -97,7 +97,7 @@ func registered(f *lab.Fleet) func(context.Context) error {
 // transcripts give a clear message.
 func TestStoppedNodeIsNamed(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 2*time.Minute)
+	ctx := lab.Within(t, 2*time.Minute)
 	_, f, _ := startFleet(t, ctx, lab.FleetOptions{Nodes: 2})
 	api := fleetAPI{f.Aggregator}
 	probe(t, ctx, api, f.Nodes[0])
@@ -125,7 +125,7 @@ func TestStoppedNodeIsNamed(t *testing.T) {
 		t.Error("transcripts of a node that is away: no error")
 	}
 	must(t, f.Nodes[1].Start(ctx))
-	until(t, ctx, api.allAnswer(2))
+	lab.Await(t, ctx, api.allAnswer(2))
 	if transcripts, err := api.transcripts(ctx, &messages[0]); err != nil || len(transcripts) == 0 {
 		t.Errorf("transcripts after the node is back: %d, %v", len(transcripts), err)
 	}
@@ -134,7 +134,7 @@ func TestStoppedNodeIsNamed(t *testing.T) {
 // A node that was away for a while catches up with its log.
 func TestCatchesUp(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 2*time.Minute)
+	ctx := lab.Within(t, 2*time.Minute)
 	_, f, _ := startFleet(t, ctx, lab.FleetOptions{Nodes: 1, MilterDefault: "accept"})
 	api, node := fleetAPI{f.Aggregator}, f.Nodes[0]
 	must(t, node.Stop())
@@ -148,7 +148,7 @@ func TestCatchesUp(t *testing.T) {
 	}
 	must(t, node.Postfix.Drained(ctx))
 	must(t, node.Start(ctx))
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		messages, err := api.messages(ctx, url.Values{"view": {"good"}})
 		if len(messages) != missed {
 			err = errors.Join(err, fmt.Errorf("%d messages, want %d", len(messages), missed))

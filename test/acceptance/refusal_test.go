@@ -16,7 +16,7 @@ import (
 // Nobody without the right certificate, token, role or origin gets anything.
 func TestStrangersGetNothing(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 2*time.Minute)
+	ctx := lab.Within(t, 2*time.Minute)
 	l, f, _ := startFleet(t, ctx, lab.FleetOptions{Nodes: 1})
 	t.Run("node API", func(t *testing.T) { refusedByNode(t, ctx, l, f.Nodes[0]) })
 	t.Run("JSON API and pages", func(t *testing.T) { refusedByAggregator(t, ctx, f) })

@@ -15,7 +15,7 @@ import (
 // before. It is one message all the same.
 func TestSlowClient(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 2*time.Minute)
+	ctx := lab.Within(t, 2*time.Minute)
 	_, f, _ := startFleet(t, ctx, lab.FleetOptions{Nodes: 1})
 	client, err := textproto.Dial("tcp", f.Nodes[0].Postfix.Addr)
 	must(t, err)
@@ -47,7 +47,7 @@ func TestSlowClient(t *testing.T) {
 	say(221, "QUIT")
 
 	api := fleetAPI{f.Aggregator}
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		messages, err := api.messages(ctx, url.Values{"sender": {"slow@shop.example"}})
 		if err != nil {
 			return err

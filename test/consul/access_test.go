@@ -103,7 +103,7 @@ func TestLeastPrivilege(t *testing.T) {
 		ready(t, leaf)
 	}
 	stop()
-	must(t, registrar.Deregister(within(t, 10*time.Second)))
+	must(t, registrar.Deregister(lab.Within(t, 10*time.Second)))
 }
 
 // What the documented policies let a node and an aggregator do in the KV store.
@@ -126,9 +126,9 @@ func TestLeastPrivilegeInKV(t *testing.T) {
 		}
 	}
 	mine := settings(node)
-	must(t, settings(aggregator).Put(within(t, 20*time.Second), relaying(fleet.RelayBalance, "anna")))
+	must(t, settings(aggregator).Put(lab.Within(t, 20*time.Second), relaying(fleet.RelayBalance, "anna")))
 	eventually(t, 20*time.Second, inForce(mine, fleet.RelayBalance, fleet.FromConsul))
-	refused("a node writes settings", mine.Put(within(t, 20*time.Second), mine.Settings()))
+	refused("a node writes settings", mine.Put(lab.Within(t, 20*time.Second), mine.Settings()))
 	none := settings(nothing)
 	eventually(t, 20*time.Second, func() error {
 		if none.Trouble() == "" || none.From() != fleet.FromConfiguration {
@@ -144,19 +144,19 @@ func TestLeastPrivilegeInKV(t *testing.T) {
 		run(t, members.Run)
 		eventually(t, 20*time.Second, oneMember(members, func(m fleet.Member) bool { return m.Healthy }))
 		stop()
-		must(t, registrar.Deregister(within(t, 10*time.Second)))
+		must(t, registrar.Deregister(lab.Within(t, 10*time.Second)))
 		eventually(t, 20*time.Second, oneMember(members, func(m fleet.Member) bool { return !m.Healthy }))
 		return members
 	}
-	refused("a node forgets another", gone(node).Forget(within(t, 20*time.Second), "mx9", "mx1"))
-	must(t, gone(aggregator).Forget(within(t, 20*time.Second), "mx9", "anna"))
+	refused("a node forgets another", gone(node).Forget(lab.Within(t, 20*time.Second), "mx9", "mx1"))
+	must(t, gone(aggregator).Forget(lab.Within(t, 20*time.Second), "mx9", "anna"))
 
 	keys := consul.NewKeys(consul.KeysOptions{Client: node, Node: "mx1"})
-	must(t, keys.Publish(within(t, 20*time.Second), nil))
-	refused("a node speaks for another", consul.NewKeys(consul.KeysOptions{Client: node, Node: "mx2"}).Publish(within(t, 20*time.Second), nil))
-	_, err := keys.Claims(within(t, 20*time.Second))
+	must(t, keys.Publish(lab.Within(t, 20*time.Second), nil))
+	refused("a node speaks for another", consul.NewKeys(consul.KeysOptions{Client: node, Node: "mx2"}).Publish(lab.Within(t, 20*time.Second), nil))
+	_, err := keys.Claims(lab.Within(t, 20*time.Second))
 	must(t, err)
-	took, err := keys.TakeTurn(within(t, 20*time.Second))
+	took, err := keys.TakeTurn(lab.Within(t, 20*time.Second))
 	must(t, err)
 	if !took {
 		t.Error("the node can't take its turn to rotate")
@@ -169,7 +169,7 @@ func ready(t *testing.T, leaf *consul.Leaf) {
 	t.Helper()
 	select {
 	case <-leaf.Ready():
-	case <-within(t, 20*time.Second).Done():
+	case <-lab.Within(t, 20*time.Second).Done():
 		_, _, err := leaf.Credentials()
 		t.Fatal(err)
 	}

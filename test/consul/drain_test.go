@@ -27,8 +27,7 @@ const allowed = 10 * time.Second
 type site struct {
 	*lab.Fleet
 	*lab.Lab
-	binary string
-	sink   string // takes everything
+	sink string // takes everything
 }
 
 // waits is the domain of mail that waits until it has a route.
@@ -41,12 +40,10 @@ func startSite(t *testing.T) *site {
 	}
 	s := &site{Lab: lab.ForTest(t)}
 	var err error
-	s.binary, err = binary()
-	must(t, err)
-	ctx := within(t, 3*time.Minute)
+	ctx := lab.Within(t, 3*time.Minute)
 	s.sink, err = s.StartSink(ctx, lab.SinkOptions{Name: waits})
 	must(t, err)
-	s.Fleet, err = s.StartFleet(ctx, lab.FleetOptions{Binary: s.binary, Nodes: 2, Consul: true, Domains: []string{"shop.example"},
+	s.Fleet, err = s.StartFleet(ctx, lab.FleetOptions{Binary: binary, Nodes: 2, Consul: true, Domains: []string{"shop.example"},
 		Routes: map[string]string{waits: "127.0.0.1:1"}, Retry: time.Hour})
 	must(t, err)
 	return s
@@ -55,7 +52,7 @@ func startSite(t *testing.T) *site {
 // postfleet runs the command line, on the host of a node or against the aggregator.
 func (s *site) postfleet(t *testing.T, want int, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(within(t, time.Minute), s.binary, args...)
+	cmd := exec.CommandContext(lab.Within(t, time.Minute), binary, args...)
 	cmd.Env = append(os.Environ(), "POSTFLEET_URL="+s.Aggregator.URL, "POSTFLEET_TOKEN="+s.Aggregator.Token)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -98,7 +95,7 @@ func (s *site) follows(t *testing.T, what string, change func(), nodes ...*lab.N
 // send leaves mail in a node's queue.
 func (s *site) send(t *testing.T, node *lab.Node, subject string) {
 	t.Helper()
-	_, err := lab.Client{}.Send(within(t, time.Minute), node.Postfix.Addr, lab.Mail{From: "orders@shop.example", To: []string{"bob@" + waits}, Subject: subject, ID: lab.NewID()})
+	_, err := lab.Client{}.Send(lab.Within(t, time.Minute), node.Postfix.Addr, lab.Mail{From: "orders@shop.example", To: []string{"bob@" + waits}, Subject: subject, ID: lab.NewID()})
 	must(t, err)
 }
 
@@ -135,10 +132,10 @@ func TestDrain(t *testing.T) {
 	// Over a restart of the daemon, killed as by a host that goes down.
 	s.follows(t, "drained, started again", func() {
 		must(t, n1.Kill())
-		must(t, n1.Start(within(t, time.Minute)))
+		must(t, n1.Start(lab.Within(t, time.Minute)))
 	}, n2)
-	must(t, n1.Postfix.Route(within(t, time.Minute), waits, s.sink))
-	must(t, n1.Postfix.Flush(within(t, time.Minute)))
+	must(t, n1.Postfix.Route(lab.Within(t, time.Minute), waits, s.sink))
+	must(t, n1.Postfix.Flush(lab.Within(t, time.Minute)))
 	if out := s.postfleet(t, 0, "node", "drain", "n1", "--wait", "--timeout", "30s"); !strings.HasSuffix(out, "nothing is left: safe to reboot\n") {
 		t.Errorf("node drain --wait: %q", out)
 	}
@@ -158,9 +155,9 @@ func TestDNSFollows(t *testing.T) {
 	n1, n2 := s.Nodes[0], s.Nodes[1]
 	s.follows(t, "both up", func() {}, n1, n2)
 	s.follows(t, "Postfix stopped", func() { must(t, n1.Postfix.Stop()) }, n2)
-	s.follows(t, "Postfix started", func() { must(t, n1.Postfix.Start(within(t, time.Minute))) }, n1, n2)
+	s.follows(t, "Postfix started", func() { must(t, n1.Postfix.Start(lab.Within(t, time.Minute))) }, n1, n2)
 	s.follows(t, "node daemon killed", func() { must(t, n1.Kill()) }, n2)
-	s.follows(t, "node daemon started", func() { must(t, n1.Start(within(t, time.Minute))) }, n1, n2)
+	s.follows(t, "node daemon started", func() { must(t, n1.Start(lab.Within(t, time.Minute))) }, n1, n2)
 
 	for i := range 4 {
 		s.send(t, n1, fmt.Sprintf("waits %d", i))
@@ -173,7 +170,7 @@ func TestDNSFollows(t *testing.T) {
 		return nil
 	})
 	limited := fleet.Settings{Relay: fleet.Relay{Mode: fleet.RelayOff, MaxQueue: 3}, ChangeBy: "anna"}
-	s.follows(t, "queue over its limit", func() { must(t, settings.Put(within(t, 20*time.Second), limited)) }, n2)
+	s.follows(t, "queue over its limit", func() { must(t, settings.Put(lab.Within(t, 20*time.Second), limited)) }, n2)
 	members, _ := followMembers(t, s.Agent, "")
 	eventually(t, 20*time.Second, func() error {
 		for _, member := range members.Members() {
@@ -184,7 +181,7 @@ func TestDNSFollows(t *testing.T) {
 		return fmt.Errorf("members %+v", members.Members())
 	})
 	s.follows(t, "queue short again", func() {
-		_, err := s.Run(within(t, time.Minute), "postsuper", "-c", n1.Postfix.Conf, "-d", "ALL")
+		_, err := s.Run(lab.Within(t, time.Minute), "postsuper", "-c", n1.Postfix.Conf, "-d", "ALL")
 		must(t, err)
 	}, n1, n2)
 }
@@ -223,6 +220,6 @@ func TestForgetNode(t *testing.T) {
 	if !strings.Contains(string(audit), "forget") {
 		t.Errorf("the audit log says nothing of it:\n%s", audit)
 	}
-	must(t, n2.Start(within(t, time.Minute)))
+	must(t, n2.Start(lab.Within(t, time.Minute)))
 	there()
 }

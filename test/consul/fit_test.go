@@ -65,7 +65,7 @@ func TestFitMembers(t *testing.T) {
 	stop()
 	again, _ := followMembers(t, agent, state)
 	must(t, are(again, map[string]facts{"mx1": one, "mx2": two})())
-	must(t, agent.Start(within(t, time.Minute)))
+	must(t, agent.Start(lab.Within(t, time.Minute)))
 	health["mx2"].mail.Store(true)
 	two.Fit, two.Unfit = true, ""
 	eventually(t, 60*time.Second, are(again, map[string]facts{"mx1": one, "mx2": two}))
@@ -86,7 +86,7 @@ func TestForgetAndReturn(t *testing.T) {
 	for _, members := range []*consul.Members{first, second} {
 		eventually(t, 30*time.Second, oneMember(members, func(m fleet.Member) bool { return m.Healthy && m.Fit }))
 	}
-	err := first.Forget(within(t, 10*time.Second), "mx1", "anna")
+	err := first.Forget(lab.Within(t, 10*time.Second), "mx1", "anna")
 	if fleet.CodeOf(err) != fleet.CodeConflict {
 		t.Errorf("a node that is well: %v", err)
 	}
@@ -103,7 +103,7 @@ func TestForgetAndReturn(t *testing.T) {
 	stop()
 	must(t, host.Kill())
 	eventually(t, 60*time.Second, oneMember(first, func(m fleet.Member) bool { return !m.Healthy && !m.Fit }))
-	must(t, first.Forget(within(t, 10*time.Second), "mx1", "anna"))
+	must(t, first.Forget(lab.Within(t, 10*time.Second), "mx1", "anna"))
 	must(t, none(first)())
 	eventually(t, 20*time.Second, none(second))
 	stopSecond()
@@ -117,7 +117,7 @@ func TestForgetAndReturn(t *testing.T) {
 	})
 
 	// It comes back as it was.
-	must(t, host.Start(within(t, time.Minute)))
+	must(t, host.Start(lab.Within(t, time.Minute)))
 	run(t, registrar.Run)
 	for _, members := range []*consul.Members{first, third} {
 		eventually(t, 60*time.Second, oneMember(members, func(m fleet.Member) bool { return m.Healthy }))

@@ -44,7 +44,7 @@ func serveNode(t *testing.T, source pki.Source) (address string) {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve() }()
 	t.Cleanup(func() {
-		if err := errors.Join(server.Shutdown(within(t, 10*time.Second)), <-served); err != nil {
+		if err := errors.Join(server.Shutdown(lab.Within(t, 10*time.Second)), <-served); err != nil {
 			t.Error(err)
 		}
 	})
@@ -55,7 +55,7 @@ func serveNode(t *testing.T, source pki.Source) (address string) {
 func call(t *testing.T, address string, source pki.Source, expect pki.Identity) error {
 	t.Helper()
 	client := newNodeClient(t, address, source, expect)
-	_, err := client.Info(within(t, 10*time.Second))
+	_, err := client.Info(lab.Within(t, 10*time.Second))
 	return errors.Join(err, client.Close())
 }
 

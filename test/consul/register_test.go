@@ -55,13 +55,13 @@ func TestRegistration(t *testing.T) {
 	t.Run("the agent is killed and comes back knowing nothing", func(t *testing.T) {
 		must(t, agent.Kill())
 		must(t, agent.Forget())
-		must(t, agent.Start(within(t, time.Minute)))
+		must(t, agent.Start(lab.Within(t, time.Minute)))
 		eventually(t, 30*time.Second, fit(ask, nodeService, 1))
 		eventually(t, 30*time.Second, fit(ask, mailService, 1))
 	})
 	t.Run("a clean stop", func(t *testing.T) {
 		stop()
-		must(t, registrar.Deregister(within(t, 10*time.Second)))
+		must(t, registrar.Deregister(lab.Within(t, 10*time.Second)))
 		services, err := ask.Agent().Services()
 		if err != nil || len(services) != 0 {
 			t.Errorf("left: %v, %v", services, err)
@@ -169,7 +169,7 @@ func TestMembers(t *testing.T) {
 	eventually(t, 20*time.Second, oneMember(members, func(m fleet.Member) bool { return m.Reason == "in Consul's maintenance mode" }))
 
 	stop()
-	must(t, registrar.Deregister(within(t, 10*time.Second)))
+	must(t, registrar.Deregister(lab.Within(t, 10*time.Second)))
 	eventually(t, 20*time.Second, oneMember(members, func(m fleet.Member) bool {
 		return !m.Healthy && len(m.Reason) > 30 && m.Reason[:30] == "not registered in Consul since"
 	}))
@@ -218,7 +218,7 @@ func TestServersAway(t *testing.T) {
 	other := newHealth(t)
 	run(t, newRegistrar(client, other.services("mx2", "192.0.2.2")...).Run)
 
-	must(t, server.Start(within(t, time.Minute)))
+	must(t, server.Start(lab.Within(t, time.Minute)))
 	eventually(t, 60*time.Second, func() error {
 		if list := members.Members(); len(list) != 2 || !list[0].Healthy || !list[1].Healthy || members.Away() != "" {
 			return fmt.Errorf("members are %+v, Consul away: %q", list, members.Away())

@@ -100,7 +100,7 @@ func TestSettingsReachEveryNode(t *testing.T) {
 		}
 		t.Logf("%s: in force on %d nodes after %s of 5 s", what, len(nodes), slowest.Round(time.Millisecond))
 	}
-	put := func(s fleet.Settings) error { return writer.Put(within(t, 20*time.Second), s) }
+	put := func(s fleet.Settings) error { return writer.Put(lab.Within(t, 20*time.Second), s) }
 	for _, mode := range []fleet.RelayMode{fleet.RelayBalance, fleet.RelayFailover, fleet.RelayOff} {
 		change("all servers up, "+string(mode), mode, put)
 	}
@@ -122,11 +122,11 @@ func TestSettingsWithoutConsul(t *testing.T) {
 	agent := startAgent(t, lab.ForTest(t), lab.ConsulOptions{Name: "n1"})
 	state := filepath.Join(t.TempDir(), "settings.json")
 	node, stop := follow(t, agent, state)
-	must(t, node.Put(within(t, 20*time.Second), relaying(fleet.RelayBalance, "anna")))
+	must(t, node.Put(lab.Within(t, 20*time.Second), relaying(fleet.RelayBalance, "anna")))
 	want := node.Settings()
 	must(t, agent.Kill())
 	eventually(t, 20*time.Second, inForce(node, fleet.RelayBalance, fleet.FromMemory))
-	err := node.Put(within(t, 20*time.Second), want)
+	err := node.Put(lab.Within(t, 20*time.Second), want)
 	if fleet.CodeOf(err) != fleet.CodeUnavailable || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("written while Consul is away: %v", err)
 	}
@@ -137,11 +137,11 @@ func TestSettingsWithoutConsul(t *testing.T) {
 	if diff := cmp.Diff(want, again.Settings()); diff != "" {
 		t.Error(diff)
 	}
-	must(t, agent.Start(within(t, time.Minute)))
+	must(t, agent.Start(lab.Within(t, time.Minute)))
 	eventually(t, 30*time.Second, inForce(again, fleet.RelayBalance, fleet.FromConsul))
 	next := again.Settings()
 	next.Relay.Mode = fleet.RelayOff
-	must(t, again.Put(within(t, 20*time.Second), next))
+	must(t, again.Put(lab.Within(t, 20*time.Second), next))
 }
 
 func TestTwoWritersOnRealConsul(t *testing.T) {
@@ -165,7 +165,7 @@ func TestTwoWritersOnRealConsul(t *testing.T) {
 	}
 	t.Log(conflict)
 	eventually(t, 20*time.Second, inForce(bert, fleet.RelayBalance, fleet.FromConsul))
-	must(t, bert.Put(within(t, 20*time.Second), bert.Settings())) // having seen it
+	must(t, bert.Put(lab.Within(t, 20*time.Second), bert.Settings())) // having seen it
 }
 
 // Somebody writes nonsense with Consul's own tools.
@@ -173,7 +173,7 @@ func TestNonsenseInKV(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, lab.ForTest(t), lab.ConsulOptions{Name: "n1"})
 	node, _ := follow(t, agent, "")
-	must(t, node.Put(within(t, 20*time.Second), relaying(fleet.RelayBalance, "anna")))
+	must(t, node.Put(lab.Within(t, 20*time.Second), relaying(fleet.RelayBalance, "anna")))
 	kv := asking(t, agent, "").KV()
 	const key = consul.DefaultPrefix + "/settings"
 	for _, value := range []string{"", "{", `{"relay": {"mode": "loud"}}`, strings.Repeat("x", 500_000)} {
@@ -186,7 +186,7 @@ func TestNonsenseInKV(t *testing.T) {
 			return nil
 		})
 		must(t, inForce(node, fleet.RelayBalance, fleet.FromConsul)())
-		must(t, node.Put(within(t, 20*time.Second), node.Settings())) // the page mends it
+		must(t, node.Put(lab.Within(t, 20*time.Second), node.Settings())) // the page mends it
 		if node.Trouble() != "" {
 			t.Errorf("after it was mended: %s", node.Trouble())
 		}

@@ -3,19 +3,14 @@ package consul
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
@@ -23,30 +18,10 @@ import (
 	"github.com/postfleet/postfleet/test/lab"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
-		if err := os.RemoveAll(built); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-		os.Exit(status)
-	}))
-}
+// binary is postfleet, built once for all tests.
+var binary string
 
-// built is the directory of postfleet, once a test asked for it.
-var built string
-
-var binary = sync.OnceValues(func() (string, error) {
-	var err error
-	if built, err = os.MkdirTemp("", "postfleet-consul-"); err != nil {
-		return "", err
-	}
-	path := filepath.Join(built, "postfleet")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, "github.com/postfleet/postfleet/cmd/postfleet")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w: %s", build, err, out)
-	}
-	return path, nil
-})
+func TestMain(m *testing.M) { os.Exit(lab.Main(m, &binary)) }
 
 const (
 	nodeService       = "postfleet-node"
@@ -65,7 +40,7 @@ func startAgent(t *testing.T, l *lab.Lab, o lab.ConsulOptions) *lab.Consul {
 		config[key] = value
 	}
 	o.Config = config
-	agent, err := l.StartConsul(within(t, time.Minute), o)
+	agent, err := l.StartConsul(lab.Within(t, time.Minute), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,16 +130,7 @@ func newRegistrar(client *consul.Client, services ...consul.Service) *consul.Reg
 // eventually polls until check answers nil.
 func eventually(t *testing.T, limit time.Duration, check func() error) {
 	t.Helper()
-	if err := lab.Until(within(t, limit), func(context.Context) error { return check() }); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func within(t *testing.T, limit time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	t.Cleanup(cancel)
-	return ctx
+	lab.Await(t, lab.Within(t, limit), func(context.Context) error { return check() })
 }
 
 // fit is a check for eventually: so many instances of a service pass all their checks.

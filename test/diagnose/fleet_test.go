@@ -23,7 +23,6 @@ import (
 // world is a fleet of two real nodes whose resolver is a real BIND.
 type world struct {
 	lab    *lab.Lab
-	binary string
 	bind   *lab.Bind
 	fleet  *lab.Fleet
 	remote *lab.World
@@ -42,8 +41,6 @@ func startWorld(t *testing.T, ctx context.Context) *world {
 		}
 	}
 	var err error
-	w.binary, err = w.lab.Build(ctx)
-	must(err)
 	// n2's address is missing in SPF, and n2 has no PTR.
 	w.bind, err = w.lab.StartBind(ctx, lab.BindOptions{Name: "dns", Keys: []string{adminKey}, Policy: map[string]string{".": "grant admin zonesub ANY;"},
 		Zones: map[string]string{".": `1.1.0.127.in-addr.arpa. PTR n1.fleet.example.
@@ -56,7 +53,7 @@ _dmarc.good.example. TXT "v=DMARC1; p=reject; rua=mailto:dmarc@good.example"`}})
 	w.remote, err = w.lab.StartWorld(ctx, lab.Remotes)
 	must(err)
 	extra := fmt.Sprintf("dns: {resolvers: [%q], timeout: 1s}\ndiagnose: {every: 0, blocklists: [], domain_blocklists: []}\n", w.bind.Addr)
-	w.fleet, err = w.lab.StartFleet(ctx, lab.FleetOptions{Binary: w.binary, Nodes: 2, Domains: []string{"good.example"}, Routes: w.remote.Routes,
+	w.fleet, err = w.lab.StartFleet(ctx, lab.FleetOptions{Binary: binary, Nodes: 2, Domains: []string{"good.example"}, Routes: w.remote.Routes,
 		NodeExtra: func(string) string { return extra }})
 	must(err)
 	for _, node := range w.fleet.Nodes {
@@ -70,7 +67,7 @@ _dmarc.good.example. TXT "v=DMARC1; p=reject; rua=mailto:dmarc@good.example"`}})
 
 // publish puts the records of a node's keys into BIND.
 func (w *world) publish(ctx context.Context, node string) error {
-	out, err := w.lab.Run(ctx, w.binary, "dkim", "dns", "--json", "--keys-dir", w.lab.Path("keys-"+node), "--selector", node, "--node", node)
+	out, err := w.lab.Run(ctx, binary, "dkim", "dns", "--json", "--keys-dir", w.lab.Path("keys-"+node), "--selector", node, "--node", node)
 	if err != nil {
 		return err
 	}
@@ -225,7 +222,7 @@ func (w *world) onTheHost(t *testing.T, ctx context.Context) {
 	run := func(args ...string) (*fleet.Diagnosis, string, int) {
 		t.Helper()
 		var out, failed bytes.Buffer
-		cmd := exec.CommandContext(ctx, w.binary, append([]string{"diagnose", "--config", node.Config, "--json"}, args...)...)
+		cmd := exec.CommandContext(ctx, binary, append([]string{"diagnose", "--config", node.Config, "--json"}, args...)...)
 		cmd.Stdout, cmd.Stderr = &out, &failed
 		err := cmd.Run()
 		var exit *exec.ExitError
@@ -253,7 +250,7 @@ func (w *world) onTheHost(t *testing.T, ctx context.Context) {
 	}
 	grade(t, d, "spf", fleet.GradePass)
 	grade(t, d, "dkim-record", fleet.GradePass)
-	if _, err := w.lab.Run(ctx, w.binary, "diagnose", "--config", node.Config, "spam"); err == nil || !strings.Contains(err.Error(), "exit status 2") {
+	if _, err := w.lab.Run(ctx, binary, "diagnose", "--config", node.Config, "spam"); err == nil || !strings.Contains(err.Error(), "exit status 2") {
 		t.Errorf("an unknown check: %v", err)
 	}
 }
@@ -351,10 +348,6 @@ func TestFleetInConsul(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	l := lab.ForTest(t)
-	binary, err := l.Build(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
 	server, err := l.StartBind(ctx, lab.BindOptions{Name: "dns", Zones: map[string]string{".": `good.example. TXT "v=spf1 ip4:127.0.1.1 ip4:127.0.2.1 -all"`}})
 	if err != nil {
 		t.Fatal(err)

@@ -20,8 +20,11 @@ var proven = struct {
 	grades map[string]map[fleet.Grade]bool
 }{grades: map[string]map[fleet.Grade]bool{}}
 
+// binary is postfleet, built once for all tests.
+var binary string
+
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := lab.Main(m, &binary)
 	chosen := func(arg string) bool {
 		return strings.HasPrefix(arg, "-test.run=") || strings.HasPrefix(arg, "-test.list=")
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/postfleet/postfleet/test/lab"
 )
 
 // limit is the queue from which on the nodes of TestFitness take no more.
@@ -30,7 +32,7 @@ var queueTooLong = fault{"queue over its limit",
 // The answer for the mail service has all fit nodes and no others, soon after each change. What TestProof does under load
 // isn't done here.
 func TestFitness(t *testing.T) {
-	ctx := within(t, 5*time.Minute)
+	ctx := lab.Within(t, 5*time.Minute)
 	s := startSite(t, ctx, siteOptions{relay: fmt.Sprintf("max_queue: %d\n", limit)})
 	b, err := s.startHAProxy(ctx, shared)
 	must(t, err)

@@ -140,7 +140,7 @@ func TestHAProxyTemplates(t *testing.T) {
 // Through HAProxy the fleet sees the client's own address: it is recorded, and decides about the signature. Shares follow
 // the weights in Consul.
 func TestHAProxy(t *testing.T) {
-	ctx := within(t, 4*time.Minute)
+	ctx := lab.Within(t, 4*time.Minute)
 	s := startSite(t, ctx, siteOptions{consul: func(number int) string {
 		if number == 1 {
 			return ", weight: 2, mail_tags: [primary]"

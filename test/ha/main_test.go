@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/postfleet/postfleet/test/lab"
-	"go.uber.org/goleak"
 )
 
 // binary is postfleet, built once for all tests.
@@ -33,18 +32,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	binary = filepath.Join(dir, "postfleet")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "github.com/postfleet/postfleet/cmd/postfleet")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n%s", build, err, out)
-		return 1
-	}
-	code := m.Run()
-	if err := errors.Join(goleak.Find(), leftBehind(dir)); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return lab.Main(m, &binary, func() error { return leftBehind(dir) })
 }
 
 // leftBehind tells of processes that name a directory in their arguments or see a mount of it: with the last one of them a
@@ -81,21 +69,12 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
-func within(t *testing.T, limit time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // until waits for something that takes seconds.
 func until(t *testing.T, ctx context.Context, check func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := lab.Until(ctx, check); err != nil {
-		t.Fatal(err)
-	}
+	lab.Await(t, ctx, check)
 }
 
 func must(t *testing.T, err error) {

@@ -23,7 +23,7 @@ const during, between = 15, 15
 // every mode of relaying. Every accepted mail arrives, once; signed by a node that had it; the
 // senders retry as SMTP has it; and the page tells each mail's true way.
 func TestProof(t *testing.T) {
-	ctx := within(t, 12*time.Minute)
+	ctx := lab.Within(t, 12*time.Minute)
 	s := startSite(t, ctx, siteOptions{relay: "mode: off\n"})
 	b, err := s.startHAProxy(ctx, shared)
 	must(t, err)

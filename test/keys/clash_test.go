@@ -23,7 +23,7 @@ func TestClashes(t *testing.T) {
 }
 
 func clash(t *testing.T, consul bool) {
-	ctx := within(t, 100*time.Second)
+	ctx := lab.Within(t, 100*time.Second)
 	s := startSite(t, ctx, siteOptions{nodes: 2, consul: consul, byHand: true, dkim: `, selector: "shared"`})
 	first, second := s.Nodes[0], s.Nodes[1]
 	keygen := func(node *lab.Node) {
@@ -70,7 +70,7 @@ func clash(t *testing.T, consul bool) {
 // firstRecord waits for a node's key.
 func (s *site) firstRecord(t *testing.T, ctx context.Context, node, selector string) (found fleet.Key) {
 	t.Helper()
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		keys, err := s.keys(ctx, node)
 		for _, key := range keys {
 			if key.Selector == selector {
@@ -86,7 +86,7 @@ func (s *site) firstRecord(t *testing.T, ctx context.Context, node, selector str
 // awaitConflict waits until a node tells of a clash, which names both nodes; the second one's key doesn't sign.
 func (s *site) awaitConflict(t *testing.T, ctx context.Context, node, words string) {
 	t.Helper()
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		keys, err := s.keys(ctx, node)
 		if err != nil {
 			return err

@@ -12,12 +12,13 @@ import (
 
 	"github.com/postfleet/postfleet/aggregator"
 	"github.com/postfleet/postfleet/internal/fleet"
+	"github.com/postfleet/postfleet/test/lab"
 )
 
 // A resolver that is gone, slow, or says what can't be so, makes "could not tell": nothing is switched, nothing is an alarm, and
 // the rotation goes on when it is itself again.
 func TestResolverThatCannotBeBelieved(t *testing.T) {
-	ctx := within(t, 4*time.Minute)
+	ctx := lab.Within(t, 4*time.Minute)
 	var s *site
 	resolver := startResolver(t, func() string { return s.bind.Addr })
 	s = &site{}
@@ -86,7 +87,7 @@ var moods = []struct {
 func (s *site) awaitFailure(t *testing.T, ctx context.Context, node, why string) {
 	t.Helper()
 	since := time.Now()
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		keys, err := s.keys(ctx, node)
 		if err != nil {
 			return err
@@ -104,7 +105,7 @@ func (s *site) awaitFailure(t *testing.T, ctx context.Context, node, why string)
 func (s *site) expectAllVerified(t *testing.T, ctx context.Context, sending *load) {
 	t.Helper()
 	accepted, put := sending.figures()
-	until(t, ctx, func(context.Context) error {
+	lab.Await(t, ctx, func(context.Context) error {
 		if taken, _, _ := s.judge.sofar(); taken < accepted {
 			return fmt.Errorf("%d of %d messages arrived", taken, accepted)
 		}
@@ -128,7 +129,7 @@ func quote(text string) string {
 
 // Updates that the server refuses, and records that never come, leave the old keys signing; what is called off is gone.
 func TestStepsThatFail(t *testing.T) {
-	ctx := within(t, 3*time.Minute)
+	ctx := lab.Within(t, 3*time.Minute)
 	// Each node may write the names of its first keys alone: its next ones are refused.
 	s := startSite(t, ctx, siteOptions{nodes: 2, policy: " grant n1 name n1._domainkey.shop.example. TXT; grant n1 name n1-ed25519._domainkey.shop.example. TXT;" +
 		" grant n2 name n2._domainkey.shop.example. TXT; grant n2 name n2-ed25519._domainkey.shop.example. TXT;"})
@@ -139,7 +140,7 @@ func TestStepsThatFail(t *testing.T) {
 	if err := s.order(ctx, "n1", aggregator.KeyChange{Verb: fleet.KeyRotate, Domain: domain}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		keys, err := s.keys(ctx, "n1")
 		for _, key := range keys {
 			if err == nil && key.Stage == fleet.StageWaiting && !strings.Contains(key.UpdateErr, "refused the update") {
@@ -211,7 +212,7 @@ func waiting(t *testing.T, ctx context.Context, s *site, node string) string {
 
 // A daemon that is killed at any moment of a rotation goes on with it, and mail verifies throughout.
 func TestKilledWhileRotating(t *testing.T) {
-	ctx := within(t, 4*time.Minute)
+	ctx := lab.Within(t, 4*time.Minute)
 	s := startSite(t, ctx, siteOptions{nodes: 1})
 	node := s.Nodes[0]
 	s.await(t, ctx, node.Name, allActive(node.Name))

@@ -116,7 +116,7 @@ func (s *site) states(ctx context.Context, node string) (map[string]fleet.KeySta
 func (s *site) await(t *testing.T, ctx context.Context, node string, fits func(map[string]fleet.KeyState) bool) map[string]fleet.KeyState {
 	t.Helper()
 	var last map[string]fleet.KeyState
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		states, err := s.states(ctx, node)
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/postfleet/postfleet/internal/fleet"
+	"github.com/postfleet/postfleet/test/lab"
 )
 
 // A rotation runs to its end on three nodes under load, and every message verifies against the DNS of its moment: from the
@@ -19,7 +20,7 @@ func TestRotationUnderLoad(t *testing.T) {
 }
 
 func rotateUnderLoad(t *testing.T, consul bool) {
-	ctx := within(t, 4*time.Minute)
+	ctx := lab.Within(t, 4*time.Minute)
 	s := startSite(t, ctx, siteOptions{consul: consul})
 	var servers []string
 	for _, node := range s.Nodes {
@@ -38,7 +39,7 @@ func rotateUnderLoad(t *testing.T, consul bool) {
 		s.await(t, ctx, node.Name, func(states map[string]fleet.KeyState) bool {
 			return states[node.Name] == fleet.KeyRetired && states[node.Name+"-ed25519"] == fleet.KeyRetired
 		})
-		until(t, ctx, func(ctx context.Context) error {
+		lab.Await(t, ctx, func(ctx context.Context) error {
 			texts, err := s.bind.TXT(ctx, node.Name+"._domainkey."+domain)
 			if err == nil && len(texts) > 0 {
 				err = fmt.Errorf("the old record of %s is still there", node.Name)
@@ -50,7 +51,7 @@ func rotateUnderLoad(t *testing.T, consul bool) {
 	awaitMail(t, ctx, s, taken+20) // some that the new keys alone signed
 	sending.stop()
 	accepted, put := sending.figures()
-	until(t, ctx, func(context.Context) error {
+	lab.Await(t, ctx, func(context.Context) error {
 		if taken, _, _ := s.judge.sofar(); taken < accepted {
 			return fmt.Errorf("%d of %d messages arrived", taken, accepted)
 		}
@@ -80,7 +81,7 @@ func rotateUnderLoad(t *testing.T, consul bool) {
 // awaitMail waits until so many messages have arrived.
 func awaitMail(t *testing.T, ctx context.Context, s *site, n int) {
 	t.Helper()
-	until(t, ctx, func(context.Context) error {
+	lab.Await(t, ctx, func(context.Context) error {
 		if taken, faults, _ := s.judge.sofar(); taken < n {
 			return fmt.Errorf("%d messages of %d; faults %v", taken, n, faults)
 		}

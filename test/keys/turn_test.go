@@ -18,7 +18,7 @@ import (
 // Nodes take turns through Consul, a node that dies gives its turn back, and each hears what the others have; of a node that
 // left for good nothing is heard any more.
 func TestTurnsAndClaims(t *testing.T) {
-	ctx := within(t, 90*time.Second)
+	ctx := lab.Within(t, 90*time.Second)
 	l := lab.ForTest(t)
 	server, err := l.StartConsul(ctx, lab.ConsulOptions{Name: "server"})
 	if err != nil {
@@ -43,7 +43,7 @@ func TestTurnsAndClaims(t *testing.T) {
 	take(one, true)
 	take(two, false)
 	one.LeaveTurn()
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		if mine, err := two.TakeTurn(ctx); !mine {
 			return errors.Join(err, errors.New("not its turn yet"))
 		}

@@ -19,7 +19,7 @@ const otherText = "google-site-verification=abc"
 
 // Dynamic updates against a real server: good ones, those that it refuses, and each way in which TSIG can fail.
 func TestUpdates(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := lab.Within(t, time.Minute)
 	l := lab.ForTest(t)
 	bind, err := l.StartBind(ctx, lab.BindOptions{Name: "primary", Keys: []string{"good", "powerless"},
 		Zones:  map[string]string{domain: "@ IN TXT \"" + otherText + "\"\nalias IN CNAME elsewhere.example.", "other.example": ""},
@@ -106,7 +106,7 @@ func TestUpdates(t *testing.T) {
 // The whole plan, from a running fleet to its zone: shown, tried, done, and then there is nothing left to do. What the zone had
 // before is still there.
 func TestPublishing(t *testing.T) {
-	ctx := within(t, 2*time.Minute)
+	ctx := lab.Within(t, 2*time.Minute)
 	s := startSite(t, ctx, siteOptions{nodes: 2, byHand: true})
 	for _, line := range []string{"update add shop.example. 60 TXT \"v=spf1 ip4:198.51.100.7 -all\"", "update add shop.example. 60 TXT \"" + otherText + "\""} {
 		if err := s.bind.Update(ctx, "admin", domain, line); err != nil {
@@ -122,7 +122,7 @@ func TestPublishing(t *testing.T) {
 		}
 	}
 	var before string
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		var err error
 		if before, err = postfleet(ctx, s.env(), "dns"); err == nil && (!strings.Contains(before, "2001:db8::2") || strings.Contains(before, "! ")) {
 			err = errors.New(before)
@@ -146,7 +146,7 @@ func TestPublishing(t *testing.T) {
 	if _, err := postfleet(ctx, s.env(), "dns", "--apply", "--config", s.Aggregator.Config); err != nil {
 		t.Fatal(err)
 	}
-	until(t, ctx, func(ctx context.Context) error {
+	lab.Await(t, ctx, func(ctx context.Context) error {
 		again, err := postfleet(ctx, s.env(), "dns", "--apply", "--dry-run", "--config", s.Aggregator.Config)
 		if err == nil && again != "" {
 			err = errors.New(again)

@@ -12,16 +12,6 @@ import (
 
 // What an administrator does once with the command line, done here with the same commands.
 
-// Build builds postfleet into the lab and returns the path of the binary.
-func (l *Lab) Build(ctx context.Context) (string, error) {
-	binary := l.Path("postfleet")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "github.com/postfleet/postfleet/cmd/postfleet")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w: %s", cmd, err, out)
-	}
-	return binary, nil
-}
-
 // Identity is a certificate of the fleet's private CA: paths of PEM files.
 type Identity struct{ Cert, Key, CA string }
 

@@ -35,7 +35,7 @@ func twoHosts(ctx context.Context, l *lab.Lab) (a, b *lab.Host, err error) {
 func TestHosts(t *testing.T) {
 	t.Parallel()
 	l := lab.ForTest(t)
-	ctx := within(t, time.Minute)
+	ctx := lab.Within(t, time.Minute)
 	a, b, err := twoHosts(ctx, l)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestHosts(t *testing.T) {
 func TestHostPostfix(t *testing.T) {
 	t.Parallel()
 	l := lab.ForTest(t)
-	ctx := within(t, time.Minute)
+	ctx := lab.Within(t, time.Minute)
 	a, b, err := twoHosts(ctx, l)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func TestHostsLeash(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: network namespaces need root")
 	}
-	ctx := within(t, time.Minute)
+	ctx := lab.Within(t, time.Minute)
 	cmd := exec.CommandContext(ctx, os.Args[0], abandonHosts)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -25,18 +25,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func within(t *testing.T, limit time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // Every kind of sink, seen by the tap in front of it and by Postfix's own queue.
 func TestFates(t *testing.T) {
 	t.Parallel()
 	l := lab.ForTest(t)
-	ctx := within(t, time.Minute)
+	ctx := lab.Within(t, time.Minute)
 	kinds := map[string]lab.SinkOptions{
 		"accept.example":    {},
 		"defer.example":     {SoftFail: []string{"RCPT"}},
@@ -108,7 +101,7 @@ func TestFates(t *testing.T) {
 func TestSubmissionAndTLS(t *testing.T) {
 	t.Parallel()
 	l := lab.ForTest(t)
-	ctx := within(t, time.Minute)
+	ctx := lab.Within(t, time.Minute)
 	sink, err := l.StartTLSSink(map[string]string{"nobody": "550 5.1.1 no such user here"})
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +172,7 @@ func TestLeash(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: a private Postfix instance needs root")
 	}
-	ctx := within(t, time.Minute)
+	ctx := lab.Within(t, time.Minute)
 	cmd := exec.CommandContext(ctx, os.Args[0], abandon)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -222,7 +215,7 @@ func TestConsul(t *testing.T) {
 		t.Skipf("SKIPPED: %v", err)
 	}
 	l := lab.ForTest(t)
-	ctx := within(t, time.Minute)
+	ctx := lab.Within(t, time.Minute)
 	server, err := l.StartConsul(ctx, lab.ConsulOptions{Name: "server"})
 	if err != nil {
 		t.Fatal(err)
