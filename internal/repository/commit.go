@@ -31,6 +31,7 @@ func (w *writer) commit(urgent []*request) {
 
 // answer tells the callers, and those who listen.
 func (w *writer) answer(urgent []*request, b *batch) {
+	w.r.metrics.events.Add(float64(b.events))
 	for _, req := range urgent {
 		if req.abandoned.Load() {
 			w.r.state.late.Add(int64(len(req.events)))
@@ -44,7 +45,6 @@ func (w *writer) answer(urgent []*request, b *batch) {
 			w.held = w.held[1:]
 		}
 	}
-	w.r.metrics.events.Add(float64(b.events))
 }
 
 // refuse answers that nothing is recorded.

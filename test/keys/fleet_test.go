@@ -37,12 +37,7 @@ type siteOptions struct {
 // startSite runs a fleet whose keys wait for DNS, rotate quickly, and whose nodes publish their records themselves.
 func startSite(t *testing.T, ctx context.Context, o siteOptions) *site {
 	t.Helper()
-	return startSiteInto(t, ctx, &site{}, o)
-}
-
-// startSiteInto fills a site that something else knows already.
-func startSiteInto(t *testing.T, ctx context.Context, s *site, o siteOptions) *site {
-	t.Helper()
+	s := &site{}
 	l := lab.ForTest(t)
 	if o.nodes == 0 {
 		o.nodes = 3

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/postfleet/postfleet/test/lab"
 )
 
 // moods of a resolver that stands before BIND.
@@ -20,13 +22,14 @@ const (
 	confused // answers another question
 )
 
-// resolver passes questions to BIND in the mood that the test sets.
+// resolver passes questions to BIND, once the test says where that is, in the mood that the test sets.
 type resolver struct {
 	addr string
 	mood atomic.Int32
+	bind atomic.Pointer[lab.Bind]
 }
 
-func startResolver(t *testing.T, server func() string) *resolver {
+func startResolver(t *testing.T) *resolver {
 	t.Helper()
 	r := &resolver{}
 	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -37,7 +40,7 @@ func startResolver(t *testing.T, server func() string) *resolver {
 	var serving sync.WaitGroup
 	slowly := make(chan struct{})
 	listening := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		r.answer(w, q, server(), slowly)
+		r.answer(w, q, slowly)
 	})}
 	started := make(chan struct{})
 	listening.NotifyStartedFunc = func() { close(started) }
@@ -51,7 +54,7 @@ func startResolver(t *testing.T, server func() string) *resolver {
 	return r
 }
 
-func (r *resolver) answer(w dns.ResponseWriter, q *dns.Msg, server string, ended <-chan struct{}) {
+func (r *resolver) answer(w dns.ResponseWriter, q *dns.Msg, ended <-chan struct{}) {
 	reply := new(dns.Msg)
 	switch r.mood.Load() {
 	case silent:
@@ -76,9 +79,13 @@ func (r *resolver) answer(w dns.ResponseWriter, q *dns.Msg, server string, ended
 		_ = w.WriteMsg(reply)
 		return
 	}
+	bind := r.bind.Load()
+	if bind == nil {
+		return
+	}
 	q = q.Copy()
 	id := q.Id
-	answer, _, err := (&dns.Client{Net: "tcp", Timeout: 5 * time.Second}).Exchange(q, server)
+	answer, _, err := (&dns.Client{Net: "tcp", Timeout: 5 * time.Second}).Exchange(q, bind.Addr)
 	if err != nil {
 		return
 	}
