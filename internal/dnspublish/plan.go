@@ -97,10 +97,30 @@ func (p *Planner) key(ctx context.Context, key *fleet.Key) fleet.DNSRecord {
 	answer, err := p.Resolver.TXT(ctx, key.Name)
 	if err != nil {
 		record.Status, record.Text = fleet.DNSUnknown, "could not tell: "+err.Error()
-		return record
+	} else {
+		p.compare(&record, answer.Texts)
 	}
-	found, words := p.Compare(key.Text, answer.Texts)
-	record.Seen, record.Text = answer.Texts, words
+	switch {
+	case key.Stage == fleet.StageRetired && record.Status == fleet.DNSUnknown:
+		record.Value = "" // it may be there still, and must not be put there again
+		record.Text += "; the key is retired, and nothing needs the record"
+	case key.Stage == fleet.StageRetired && record.Status != fleet.DNSThere:
+		return fleet.DNSRecord{}
+	case key.Stage == fleet.StageRetired:
+		record.Status, record.Text = fleet.DNSRemovable, "nothing under way was signed with it any more"
+	case key.Stage == fleet.StageRetiring:
+		if record.Text != "" {
+			record.Text += "; "
+		}
+		record.Text += "must stay until " + key.Removable.UTC().Format("2006-01-02 15:04 MST")
+	}
+	return record
+}
+
+// compare says how the record of a key stands, given what DNS has at its name.
+func (p *Planner) compare(record *fleet.DNSRecord, texts []string) {
+	found, words := p.Compare(record.Value, texts)
+	record.Seen, record.Text = texts, words
 	switch found {
 	case fleet.RecordMatches:
 		record.Status = fleet.DNSThere
@@ -111,16 +131,6 @@ func (p *Planner) key(ctx context.Context, key *fleet.Key) fleet.DNSRecord {
 	default:
 		record.Status, record.Text = fleet.DNSMissing, ""
 	}
-	switch key.Stage {
-	case fleet.StageRetired:
-		if record.Status != fleet.DNSThere {
-			return fleet.DNSRecord{}
-		}
-		record.Status, record.Text = fleet.DNSRemovable, "nothing under way was signed with it any more"
-	case fleet.StageRetiring:
-		record.Text = strings.TrimSpace(record.Text + " must stay until " + key.Removable.UTC().Format("2006-01-02 15:04 MST"))
-	}
-	return record
 }
 
 // text is a record of which one with the right version is enough: what it says is the administrator's.
