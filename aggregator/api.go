@@ -54,7 +54,7 @@ func (s *Server) apiRoutes() []route {
 
 // filters are the parameters of [fleet.ParseQuery] but its own cursor: here a cursor goes across nodes.
 var filters = []string{"view", "since", "until", "sender", "recipient", "domain", "subject", "message_id", "queue_id", "client", "user",
-	"status", "relay", "tls", "reason", "signed", "node", "hops"}
+	"status", "relay", "carrier", "tls", "reason", "signed", "node", "hops"}
 
 // parameters reads the request's parameters. One that isn't known, or is there twice, is refused: a filter with a typing
 // error in its name would otherwise answer everything.

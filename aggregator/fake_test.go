@@ -38,7 +38,7 @@ type fakeNode struct {
 }
 
 func newFakeNode(name string) *fakeNode {
-	return &fakeNode{name: name, info: fleet.NodeInfo{Capabilities: []string{fleet.CapOutcome, fleet.CapRelay}}, listeners: map[chan fleet.Change]bool{}, breaks: make(chan struct{})}
+	return &fakeNode{name: name, info: fleet.NodeInfo{Capabilities: []string{fleet.CapOutcome, fleet.CapCarrier, fleet.CapRelay}}, listeners: map[chan fleet.Change]bool{}, breaks: make(chan struct{})}
 }
 
 func (n *fakeNode) add(ids ...fleet.MessageID) {

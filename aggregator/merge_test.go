@@ -74,6 +74,7 @@ func TestOlderNodeIsNotAskedWhatItWouldIgnore(t *testing.T) {
 	f := newFakeFleet("new", "old", "unknown")
 	for _, n := range f.nodes {
 		n.messages = []fleet.Message{
+			{ID: 3, Recipients: []fleet.Recipient{{Status: fleet.StatusRelayed, Attempts: []fleet.Attempt{{Status: "sent", Hop: "other"}}}}},
 			{ID: 2, Recipients: []fleet.Recipient{{Status: fleet.StatusBounced, Reply: "550 5.1.1 User unknown"}}},
 			{ID: 1, Recipients: []fleet.Recipient{{Status: fleet.StatusDelivered, Attempts: []fleet.Attempt{{RelayAddr: "192.0.2.1", TLS: "TLSv1.3"}}}}},
 		}
@@ -84,7 +85,7 @@ func TestOlderNodeIsNotAskedWhatItWouldIgnore(t *testing.T) {
 	for _, tc := range []struct {
 		query fleet.Query
 		want  string
-	}{{fleet.Query{TLS: fleet.TLSYes}, "new/1"}, {fleet.Query{Reason: "User unknown"}, "new/2"}} {
+	}{{fleet.Query{TLS: fleet.TLSYes}, "new/1"}, {fleet.Query{Reason: "User unknown"}, "new/2"}, {fleet.Query{Carrier: "other"}, "new/3"}} {
 		list, err := fan.Messages(t.Context(), tc.query, "")
 		if err != nil {
 			t.Fatal(err)

@@ -35,7 +35,7 @@ func (f *Fanout) Nodes(ctx context.Context) []NodeView {
 // understands tells whether a node knows the filters of a query that came after the first version: the error says that it
 // doesn't, or that nobody knows. An older node would ignore them, and answer messages that nobody asked for.
 func (f *Fanout) understands(ctx context.Context, of peer, q *fleet.Query) error {
-	if q.TLS == "" && q.Reason == "" && q.Hops != fleet.HopsOnly {
+	if q.TLS == "" && q.Reason == "" && q.Carrier == "" && q.Hops != fleet.HopsOnly {
 		return nil
 	}
 	view, err := f.nodeFacts(ctx, of)
@@ -46,6 +46,8 @@ func (f *Fanout) understands(ctx context.Context, of peer, q *fleet.Query) error
 		return fleet.Errorf(fleet.CodeUnsupported, "this node's version carries no mail of other nodes")
 	case (q.TLS != "" || q.Reason != "") && !slices.Contains(view.Info.Capabilities, fleet.CapOutcome):
 		return fleet.Errorf(fleet.CodeUnsupported, "this node's version can't find messages by TLS or by reason")
+	case q.Carrier != "" && !slices.Contains(view.Info.Capabilities, fleet.CapCarrier):
+		return fleet.Errorf(fleet.CodeUnsupported, "this node's version can't find messages by the node that carries them")
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func TestEveryParameterIsDescribed(t *testing.T) {
 	doc := described(t)
 	examples := map[string]string{"view": "queue", "since": "24h", "until": "2026-11-23T10:00:00Z", "sender": "<>", "recipient": "@example.com",
 		"domain": "example.com", "subject": "hello", "message_id": "<a@b>", "queue_id": "4A", "client": "192.0.2.1", "user": "u",
-		"status": "sent", "relay": "mx.example.com", "tls": "no", "reason": "User unknown", "signed": "yes", "node": "a", "hops": "only", "limit": "7", "cursor": "", "format": "csv", "as": "zone", "steps": "3"}
+		"status": "sent", "relay": "mx.example.com", "carrier": "b", "tls": "no", "reason": "User unknown", "signed": "yes", "node": "a", "hops": "only", "limit": "7", "cursor": "", "format": "csv", "as": "zone", "steps": "3"}
 	examples["status"] = "deferred"
 	client := ts.signedIn(accounts.Admin)
 	for path, operations := range doc.Paths {

@@ -35,6 +35,7 @@ func filterFields() []field {
 		{Name: "domain", Label: "Recipient domain", Hint: "example.org"},
 		{Name: "status", Label: "Recipient status", Choices: statusChoices()},
 		{Name: "relay", Label: "Relay", Hint: "host or IP address tried"},
+		{Name: "carrier", Label: "Carried by", Hint: "node, or * for any other"},
 		{Name: "tls", Label: "Sent with TLS", Choices: []choice{{Text: "any"}, {Value: fleet.TLSYes, Text: "yes"}, {Value: fleet.TLSNo, Text: "no, in clear"}}},
 		{Name: "reason", Label: "Refused because", Hint: "in the words of the overview", Wide: true},
 		{Name: "client", Label: "Client", Hint: "IP address, host or domain"},

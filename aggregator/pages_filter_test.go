@@ -18,7 +18,7 @@ import (
 func TestFiltersStayInTheAddress(t *testing.T) {
 	v := visit(t, fakefleet.Options{})
 	all := fleet.Query{View: fleet.ViewQueue, Sender: "a@b.example", Recipient: "c&d=e@f.example", Domain: "f.example", Subject: "two words",
-		MessageID: "<x+y@z>", QueueID: "4F1a", Client: "10.0.0.1", User: "us er", Status: fleet.StatusDeferred, Relay: "mx.example",
+		MessageID: "<x+y@z>", QueueID: "4F1a", Client: "10.0.0.1", User: "us er", Status: fleet.StatusDeferred, Relay: "mx.example", Carrier: "mx2",
 		TLS: fleet.TLSNo, Reason: `mailbox "full" & gone; <try> + 50 % later`, Signed: "yes", Node: "mx1", Since: time.Now().Add(-time.Hour), Until: time.Now()}
 	values := all.Values()
 	doc := v.page("/messages?"+values.Encode(), http.StatusOK)

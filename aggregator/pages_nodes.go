@@ -58,6 +58,7 @@ var capabilityWords = []struct{ name, words string }{
 	{fleet.CapEvents, "send live rows"},
 	{fleet.CapStats, "count figures"},
 	{fleet.CapOutcome, "find messages by TLS or by why they were refused"},
+	{fleet.CapCarrier, "find messages by the node that carries them"},
 	{fleet.CapDrain, "drain when told to from here"},
 	{fleet.CapRelay, "hand mail over to other nodes"},
 }

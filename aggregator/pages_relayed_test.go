@@ -58,6 +58,45 @@ func TestBlueArrow(t *testing.T) {
 	}
 }
 
+// What a node carries for others is one list, and the figures of the relay and the nodes page lead to it.
+func TestCarriedByNode(t *testing.T) {
+	v := visit(t, fakefleet.Options{Relay: true})
+	carriers := func(link string) (names []string) {
+		t.Helper()
+		for _, row := range find(v.page(link+"&limit=200", http.StatusOK), func(n *html.Node) bool { return n.Data == "tr" && attr(n, "data-id") != "" }) {
+			said := ""
+			for _, via := range ofClass(row, "via") {
+				said += text(via)
+			}
+			names = append(names, said)
+		}
+		return names
+	}
+	for _, page := range []string{"/relay", "/nodes"} {
+		links := find(v.page(page, http.StatusOK), func(n *html.Node) bool { return strings.Contains(attr(n, "href"), "carrier=") })
+		if len(links) == 0 {
+			t.Fatalf("%s leads to nothing that is carried", page)
+		}
+		for _, link := range links {
+			href, err := url.Parse(attr(link, "href"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, said := range carriers(href.String()) {
+				if by := href.Query().Get("carrier"); by == fleet.AnyCarrier && href.Query().Get("node") == "" || by != fleet.AnyCarrier && !strings.Contains(said, by) {
+					t.Errorf("%s: %s lists mail carried by %q", page, href, said)
+				}
+			}
+		}
+	}
+	if got := carriers("/messages?carrier=mx2"); len(got) < 3 {
+		t.Errorf("mx2 carries %v", got)
+	}
+	if got := carriers("/messages?carrier=mx9"); len(got) != 0 {
+		t.Errorf("no such node carries %v", got)
+	}
+}
+
 // Each kind of ride is told on its page, and none of it breaks a rule of pages.
 func TestWayOverOtherNodes(t *testing.T) {
 	v := visit(t, fakefleet.Options{Relay: true, Down: "mx4"})

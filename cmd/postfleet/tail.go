@@ -31,6 +31,7 @@ var tailFilters = [][2]string{
 	{"user", "authenticated user"},
 	{"status", "fate of a recipient, such as deferred"},
 	{"relay", "host name or IP address that an attempt went to"},
+	{"carrier", "node that another one handed the mail to, or * for any"},
 	{"tls", "yes or no: delivered to another host with TLS, or in clear"},
 	{"reason", "why a recipient was refused, in the words of the overview"},
 	{"signed", "yes, no or a signing domain"},

@@ -43,7 +43,8 @@ type Carried struct {
 	Final      bool      `json:"final,omitempty"`     // it left the carrier's queue: nothing more will come
 }
 
-// AnyCarrier stands in [Attempt.Hop] for a node that the relay on this node chose, and that only its report names.
+// AnyCarrier stands in [Attempt.Hop] for a node that the relay on this node chose, and that only its report names; in
+// [Query.Carrier] it asks for what went to any other node.
 const AnyCarrier = "*"
 
 // IsHop tells that another node handed the mail over to this one. Lists and figures leave hops out; see [Query].Hops.

@@ -20,7 +20,7 @@ func (q *Query) Match(m *Message) bool {
 		q.Signed != "" && !m.signedAs(q.Signed):
 		return false
 	}
-	if q.Recipient == "" && q.Domain == "" && q.Status == "" && q.Relay == "" && q.TLS == "" && q.Reason == "" {
+	if q.Recipient == "" && q.Domain == "" && q.Status == "" && q.Relay == "" && q.Carrier == "" && q.TLS == "" && q.Reason == "" {
 		return true
 	}
 	for i := range m.Recipients {
@@ -52,6 +52,9 @@ func (q *Query) matchRecipient(r *Recipient) bool {
 	if q.Status != "" && q.Status != r.Status {
 		return false
 	}
+	if q.Carrier != "" && !q.matchCarrier(r.Carrier()) {
+		return false
+	}
 	if q.TLS != "" && q.TLS != r.SentTLS() {
 		return false
 	}
@@ -70,6 +73,12 @@ func (q *Query) matchRecipient(r *Recipient) bool {
 		}
 	}
 	return false
+}
+
+// matchCarrier tells whether a recipient's carrier is the one that was asked for. One that isn't known yet is some other
+// node all the same.
+func (q *Query) matchCarrier(carrier string) bool {
+	return carrier != "" && (q.Carrier == AnyCarrier || q.Carrier == carrier)
 }
 
 // Match tells whether a message belongs to the view.

@@ -11,6 +11,12 @@ func TestMatch(t *testing.T) {
 			{Address: "bob@one.example", OrigTo: "all@list.example", Status: StatusDelivered, Attempts: []Attempt{{RelayHost: "mx.one.example", RelayAddr: "192.0.2.9", TLS: "Trusted TLSv1.3"}}},
 			{Address: "carol@two.example", Status: StatusBounced, Reply: "host mx[192.0.2.7] said: 550 5.1.1 User unknown"},
 		}}
+	carried := &Message{ID: MessageIDAt(noon), Node: "mx1", QueueID: "4FABE", Removed: noon, Recipients: []Recipient{
+		{Address: "bob@one.example", Status: StatusDelivered, Attempts: []Attempt{{Status: "deferred"}, {Status: "sent", Hop: AnyCarrier, RemoteID: "R1"}},
+			Carried: &Carried{Node: "mx2", QueueID: "R1", Status: StatusDelivered}},
+		{Address: "carol@two.example", Status: StatusRelayed, Attempts: []Attempt{{Status: "sent", Hop: AnyCarrier, RemoteID: "R2"}}},
+		{Address: "dave@two.example", Status: StatusDeferred, Attempts: []Attempt{{Status: "deferred", Hop: "mx3"}}},
+	}}
 	waiting := &Message{ID: MessageIDAt(noon), QueueID: "4FABD", Recipients: []Recipient{{Address: "bob@one.example", Status: StatusDeferred}}}
 	aborted := &Message{ID: MessageIDAt(noon), Verdict: VerdictAborted, Recipients: []Recipient{{Address: "bob@one.example", Status: StatusUnknown}}}
 	refused := &Message{ID: MessageIDAt(noon), Verdict: VerdictRejected, Reply: "550 5.1.1 User unknown"}
@@ -35,6 +41,15 @@ func TestMatch(t *testing.T) {
 		"domain and relay of two":          {Query{Domain: "two.example", Relay: "192.0.2.9"}, delivered, false},
 		"domain with a dot at the end":     {Query{Domain: "One.Example."}, delivered, true},
 		"relay by name":                    {Query{Relay: "MX.one.example"}, delivered, true},
+		"carrier, by its word":             {Query{Carrier: "mx2"}, carried, true},
+		"carrier in another case":          {Query{Carrier: "MX2"}, carried, false},
+		"carrier that didn't take it":      {Query{Carrier: "mx3"}, carried, false},
+		"carrier is not the origin":        {Query{Carrier: "mx1"}, carried, false},
+		"any carrier":                      {Query{Carrier: AnyCarrier}, carried, true},
+		"any carrier, not known yet":       {Query{Carrier: AnyCarrier, Status: StatusRelayed}, carried, true},
+		"carrier and status of two":        {Query{Carrier: "mx2", Status: StatusRelayed}, carried, false},
+		"carrier and status of one":        {Query{Carrier: "mx2", Status: StatusDelivered}, carried, true},
+		"any carrier, it stayed":           {Query{Carrier: AnyCarrier}, delivered, false},
 		"with TLS":                         {Query{TLS: TLSYes}, delivered, true},
 		"in clear":                         {Query{TLS: TLSNo}, delivered, false},
 		"neither, waiting":                 {Query{TLS: TLSNo}, waiting, false},

@@ -54,6 +54,7 @@ const (
 	CapKeys        = "keys"              // shows and takes orders about the life of its DKIM keys
 	CapRelay       = "relay"             // hands over and carries, reports what became of what it carried; Query.Hops
 	CapOutcome     = "filter-tls-reason" // Query.TLS and Query.Reason, which an older node would ignore
+	CapCarrier     = "filter-carrier"    // Query.Carrier, the same
 )
 
 // Selector is a DKIM key that the node signs with.

@@ -33,8 +33,8 @@ const (
 )
 
 // Query selects messages of one node, newest first. Zero fields select everything. All filters must hold; those about
-// recipients (Recipient, Domain, Status, Relay, TLS, Reason) must hold for one and the same recipient. Text comparison
-// ignores ASCII case, but for QueueID and Reason.
+// recipients (Recipient, Domain, Status, Relay, Carrier, TLS, Reason) must hold for one and the same recipient. Text
+// comparison ignores ASCII case, but for QueueID, Reason, Carrier and Node.
 type Query struct {
 	View      View
 	Since     time.Time // first seen at or after
@@ -49,6 +49,7 @@ type Query struct {
 	User      string    // authenticated user, exactly
 	Status    Status    // of a recipient
 	Relay     string    // host name or IP address that an attempt went to, on this node or on the carrier, exactly
+	Carrier   string    // the node that a recipient's mail was handed to, as [Recipient.Carrier] says; "*": any other node
 	TLS       string    // "yes" or "no": delivered to another host with or without it, as Stats counts them
 	Reason    string    // why a recipient was refused, exactly as [RefusalReason] says it and Stats counts it
 	Signed    string    // "yes", "no" or a signing domain
@@ -79,6 +80,7 @@ const (
 	paramUser      = "user"
 	paramStatus    = "status"
 	paramRelay     = "relay"
+	paramCarrier   = "carrier"
 	paramTLS       = "tls"
 	paramReason    = "reason"
 	paramSigned    = "signed"
@@ -99,7 +101,8 @@ func (q *Query) texts() []struct {
 	}{
 		{paramSender, &q.Sender}, {paramRecipient, &q.Recipient}, {paramDomain, &q.Domain}, {paramSubject, &q.Subject},
 		{paramMessageID, &q.MessageID}, {paramQueueID, &q.QueueID}, {paramClient, &q.Client}, {paramUser, &q.User},
-		{paramRelay, &q.Relay}, {paramTLS, &q.TLS}, {paramReason, &q.Reason}, {paramSigned, &q.Signed}, {paramNode, &q.Node},
+		{paramRelay, &q.Relay}, {paramCarrier, &q.Carrier}, {paramTLS, &q.TLS}, {paramReason, &q.Reason},
+		{paramSigned, &q.Signed}, {paramNode, &q.Node},
 	}
 }
 

@@ -19,10 +19,10 @@ func TestParseQuery(t *testing.T) {
 	}{
 		"nothing": {"", Query{}},
 		"everything": {"view=bounced&since=2026-11-22T12:00:00Z&until=2026-11-23&sender=%20@example.org&recipient=bob&domain=x.example" +
-			"&subject=two+words&message_id=%3C1@x%3E&queue_id=4FABC&client=192.0.2.1&user=app&status=deferred&relay=mx&tls=no&reason=User+unknown&signed=yes&hops=yes&before=7&limit=20",
+			"&subject=two+words&message_id=%3C1@x%3E&queue_id=4FABC&client=192.0.2.1&user=app&status=deferred&relay=mx&carrier=mx2&tls=no&reason=User+unknown&signed=yes&hops=yes&before=7&limit=20",
 			Query{View: ViewBounced, Since: noon.Add(-24 * time.Hour), Until: noon.Add(-12 * time.Hour), Sender: "@example.org",
 				Recipient: "bob", Domain: "x.example", Subject: "two words", MessageID: "<1@x>", QueueID: "4FABC", Client: "192.0.2.1",
-				User: "app", Status: StatusDeferred, Relay: "mx", TLS: TLSNo, Reason: "User unknown", Signed: "yes", Hops: HopsYes, Before: 7, Limit: 20}},
+				User: "app", Status: StatusDeferred, Relay: "mx", Carrier: "mx2", TLS: TLSNo, Reason: "User unknown", Signed: "yes", Hops: HopsYes, Before: 7, Limit: 20}},
 		"hours back":    {"since=24h", Query{Since: noon.Add(-24 * time.Hour)}},
 		"days back":     {"since=7d", Query{Since: noon.Add(-7 * 24 * time.Hour)}},
 		"a zone":        {"since=2026-11-23T13:00:00%2B01:00", Query{Since: noon}},
@@ -62,6 +62,7 @@ func TestParseQueryNamesTheField(t *testing.T) {
 		"subject=a+b+c":                     "subject",
 		"subject=%FF%FE%FF":                 "subject",
 		"relay=a%00b":                       "relay",
+		"carrier=a%00b":                     "carrier",
 		"tls=Yes":                           "tls",
 		"reason=%FF":                        "reason",
 		"client=" + strings.Repeat("x", maxText+1): "client",

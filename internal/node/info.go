@@ -13,7 +13,7 @@ import (
 )
 
 // capabilities of this version.
-var capabilities = []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapKeys, fleet.CapDiagnosis, fleet.CapDrain, fleet.CapRelay}
+var capabilities = []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapCarrier, fleet.CapKeys, fleet.CapDiagnosis, fleet.CapDrain, fleet.CapRelay}
 
 // Info is what the node says of itself at this moment.
 func (n *Node) Info(ctx context.Context) *fleet.NodeInfo {

@@ -26,7 +26,7 @@ func TestDocumented(t *testing.T) {
 		has(route)
 	}
 	query := fleet.Query{View: fleet.ViewAll, Since: noon, Until: noon.Add(time.Hour), Sender: "a", Recipient: "a", Domain: "a",
-		Subject: "a", MessageID: "a", QueueID: "a", Client: "a", User: "a", Status: fleet.StatusQueued, Relay: "a", TLS: fleet.TLSYes, Reason: "a", Signed: "a", Node: "a", Hops: fleet.HopsYes,
+		Subject: "a", MessageID: "a", QueueID: "a", Client: "a", User: "a", Status: fleet.StatusQueued, Relay: "a", Carrier: "a", TLS: fleet.TLSYes, Reason: "a", Signed: "a", Node: "a", Hops: fleet.HopsYes,
 		Before: 1, Limit: 1}
 	if n := reflect.TypeFor[fleet.Query]().NumField(); len(query.Values()) != n {
 		t.Errorf("the test names %d of %d parameters", len(query.Values()), n)

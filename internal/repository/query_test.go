@@ -24,7 +24,7 @@ var (
 	someHosts    = []string{"", "mx.example.org", "MX.Example.net", "relay.example.com"}
 	someAddrs    = []string{"", "192.0.2.1", "2001:db8::1", "198.51.100.20"}
 	someQueueIDs = []string{"", "4FABCD", "4fabcd", "3xQ9zT0kZzz1", "AAAA11"}
-	someNodes    = []string{"", "", "mx2", fleet.AnyCarrier}
+	someNodes    = []string{"", "", "mx2", "mx3", fleet.AnyCarrier}
 	someStatuses = []string{"sent", "deferred", "bounced", "expired"}
 	someTLS      = []string{"", "Trusted TLSv1.3 with cipher TLS_AES_256_GCM_SHA384"}
 	someReplies  = []string{"", "550 5.1.1 no such user", "host mx.example.org[192.0.2.1] said: 550 5.1.1 <a@b.example>: No such user",
@@ -115,7 +115,7 @@ func drawQuery(t *rapid.T) fleet.Query {
 		Limit: rapid.IntRange(1, 7).Draw(t, "limit"),
 	}
 	for range rapid.IntRange(1, 2).Draw(t, "filters") {
-		switch rapid.IntRange(0, 13).Draw(t, "filter") {
+		switch rapid.IntRange(0, 14).Draw(t, "filter") {
 		case 0:
 			q.Sender = pick("sender", addresses...)
 		case 1:
@@ -144,6 +144,8 @@ func drawQuery(t *rapid.T) fleet.Query {
 			q.Reason = pick("reason", "no such user", "No such user", "Greylisted", "box full", "full")
 		case 13:
 			q.Hops = pick("hops", fleet.HopsYes, fleet.HopsOnly)
+		case 14:
+			q.Carrier = pick("carrier", "mx2", "MX2", "mx3", fleet.AnyCarrier)
 		}
 	}
 	if rapid.Bool().Draw(t, "since") {
@@ -271,6 +273,7 @@ func TestEveryFilterHasAnIndex(t *testing.T) {
 		"status":              {fleet.Query{Status: fleet.StatusBounced}, "SCAN t VIRTUAL TABLE INDEX"},
 		"status in queue":     {fleet.Query{Status: fleet.StatusDeferred}, "SEARCH w USING INTEGER PRIMARY KEY"},
 		"relay":               {fleet.Query{Relay: "198.51.100.9"}, "SCAN t VIRTUAL TABLE INDEX"},
+		"carrier":             {fleet.Query{Carrier: "mx2"}, "SCAN t VIRTUAL TABLE INDEX"},
 		"tls":                 {fleet.Query{TLS: fleet.TLSNo}, "SCAN t VIRTUAL TABLE INDEX"},
 		"reason":              {fleet.Query{Reason: "No such user"}, "SCAN t VIRTUAL TABLE INDEX"},
 		"signed":              {fleet.Query{Signed: "example.org"}, "SCAN t VIRTUAL TABLE INDEX"},

@@ -39,6 +39,10 @@ var messageKind = &kind{name: "messages", cache: 2048, migrations: []string{
 	// 4: Messages of which another node has yet to tell what became of them. No file from before has any; nor has one a
 	// message of another node, which has no row in fact: it counts there.
 	`CREATE TABLE relayed (id INTEGER PRIMARY KEY);`,
+	// 5: Messages are found by the node that carries them. Those of which a recipient went to another node are marked fresh,
+	// so that the indexer adds the tokens.
+	`INSERT OR IGNORE INTO fresh SELECT id FROM message WHERE instr(doc, '"hop":"') > 0;
+	INSERT OR IGNORE INTO fresh SELECT message FROM chunk WHERE instr(body, '"hop":"') > 0;`,
 }}
 
 var transcriptKind = &kind{name: "transcripts", cache: 512, migrations: []string{

@@ -30,6 +30,33 @@ func TestMigration(t *testing.T) {
 	}
 }
 
+// TestMigrationFindsCarriers: what other nodes carry is found by their names in files of before, also where only the last
+// of many recipients went there.
+func TestMigrationFindsCarriers(t *testing.T) {
+	dir := memoryDir(t)
+	r := open(t, in(dir))
+	recorded, logged := life(3, noon)
+	one, many := handedOver(1, 1, noon), handedOver(2, 100, noon.Add(time.Second))
+	for _, e := range many {
+		if tried, ok := e.Body.(*fleet.Attempted); ok && tried.Recipient != "r99@dest.example" {
+			tried.Attempt.Hop = ""
+		}
+	}
+	record(t, r, append(append(append(logged, recorded), one...), many...)...)
+	path := r.messages.all()[0].path
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, path, "INSERT INTO term (term) VALUES ('delete-all'); PRAGMA user_version = 4;") // as if no token were there
+	r = open(t, in(dir))
+	for carrier, want := range map[string]int{"mx2": 2, fleet.AnyCarrier: 2, "mx3": 0} {
+		page, err := r.Messages(context.Background(), fleet.Query{Carrier: carrier})
+		if err != nil || len(page.Messages) != want {
+			t.Errorf("carried by %s: %v, %d messages, want %d", carrier, err, len(page.Messages), want)
+		}
+	}
+}
+
 func testMigration(t *testing.T, script string) {
 	dir := memoryDir(t)
 	execute(t, newSegment(messageKind, dir, fleet.MessageIDAt(noon.Truncate(24*time.Hour)), 0).path, script)

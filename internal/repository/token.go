@@ -32,6 +32,7 @@ const (
 	tokTLS
 	tokReason
 	tokHop
+	tokCarrier
 )
 
 const (
@@ -152,6 +153,9 @@ func recipientTokens(t []token, r *fleet.Recipient) []token {
 	if reason := r.Refusal(); reason != "" {
 		t = append(t, whole(tokReason, reason))
 	}
+	if carrier := r.Carrier(); carrier != "" {
+		t = append(t, whole(tokCarrier, carrier), whole(tokCarrier, fleet.AnyCarrier))
+	}
 	if c := r.Carried; c != nil {
 		t = append(t, whole(tokRelay, c.RelayHost), whole(tokRelay, c.RelayAddr))
 	}
@@ -176,7 +180,7 @@ func queryTokens(q *fleet.Query) []token {
 	}{
 		{strings.TrimSuffix(q.Domain, "."), tokRecipientDomain}, {fleet.TrimAngle(q.MessageID), tokMessageID},
 		{strings.TrimPrefix(q.Client, "."), tokClient}, {q.User, tokUser}, {q.Relay, tokRelay}, {q.Signed, tokSigned},
-		{q.TLS, tokTLS}, {q.Reason, tokReason},
+		{q.Carrier, tokCarrier}, {q.TLS, tokTLS}, {q.Reason, tokReason},
 	} {
 		if filter.text != "" {
 			t = append(t, whole(filter.what, filter.text))

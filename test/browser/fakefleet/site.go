@@ -201,7 +201,7 @@ func describe(name string, i int) (fleet.NodeInfo, *maker) {
 	info := fleet.NodeInfo{Name: name, Version: "1.0.0", Hostname: host, Role: "node", MailAddress: fmt.Sprintf("10.20.0.1%d:25", i+1),
 		Addresses: []string{fmt.Sprintf("10.20.0.1%d", i+1), fmt.Sprintf("2001:db8:20::1%d", i+1)}, Postfix: "3.7.11",
 		Started:      time.Now().Add(-time.Duration(50+13*i) * time.Hour),
-		Capabilities: []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapRelay, fleet.CapDrain}, Capture: "on",
+		Capabilities: []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEvents, fleet.CapStats, fleet.CapOutcome, fleet.CapCarrier, fleet.CapRelay, fleet.CapDrain}, Capture: "on",
 		Queue:     &fleet.Queue{Active: 2 + i, Deferred: 11 + 7*i},
 		Log:       fleet.LogState{Source: "/var/log/mail.log", Lines: 812345 + int64(i)*99111},
 		Recording: fleet.Recording{State: "ok", Bytes: 412_000_000, Oldest: time.Now().Add(-19 * 24 * time.Hour), Late: int64(i)},
