@@ -39,6 +39,7 @@ func (s *Server) keyRoutes() []route {
 			Handler: s.apiKeysOrder},
 		{Name: "api_dns", Method: http.MethodGet, Path: apiPrefix + "/dns", Kind: api, Role: accounts.Viewer, Handler: s.apiDNS},
 		{Name: "page_keys", Method: http.MethodGet, Path: "/keys", Kind: page, Role: accounts.Viewer, Handler: s.pageKeys},
+		{Name: "page_keys_ask", Method: http.MethodGet, Path: "/keys/order", Kind: page, Role: accounts.Operator, Handler: s.pageKeysAsk},
 		{Name: "page_keys_order", Method: http.MethodPost, Path: "/keys", Kind: page, Role: accounts.Operator, Handler: s.pageKeysOrder},
 		{Name: "page_dns", Method: http.MethodGet, Path: "/dns", Kind: page, Role: accounts.Viewer, Handler: s.pageDNS},
 		{Name: "page_dns_file", Method: http.MethodGet, Path: "/dns/file", Kind: page, Role: accounts.Viewer, Handler: s.pageDNSFile},

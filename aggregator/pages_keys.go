@@ -2,14 +2,11 @@ package aggregator
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
 	"github.com/postfleet/postfleet/internal/fleet"
-	"github.com/postfleet/postfleet/internal/httperr"
 )
 
 // keysPage are the DKIM keys of the fleet, by domain.
@@ -148,52 +145,34 @@ func rotationWords(keys *fleet.NodeKeys) string {
 	return words
 }
 
-// pageKeysOrder does what a form of the page asks, for one node or for all that the form names.
-func (s *Server) pageKeysOrder(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := r.ParseForm(); err != nil {
-		s.fail(w, r, fleet.Errorf(fleet.CodeInvalid, "the form can't be read"))
-		return
+// keyAct is a link to a page that asks whether an order is meant.
+type keyAct struct{ Text, Link string }
+
+// Acts are the orders that make sense for a key as it is.
+func (r keyRow) Acts(force bool) (acts []keyAct) {
+	add := func(text string, verb fleet.KeyVerb, force bool) {
+		change := KeyChange{Verb: verb, Domain: r.Domain, Selector: r.Selector, Force: force}
+		acts = append(acts, keyAct{text, keyOrderLink(change, r.Node)})
 	}
-	change := KeyChange{Verb: fleet.KeyVerb(r.PostForm.Get("verb")), Domain: r.PostForm.Get("domain"),
-		Selector: r.PostForm.Get("selector"), Force: r.PostForm.Get("force") == "yes"}
-	nodes := slices.Compact(slices.Sorted(slices.Values(r.PostForm["node"])))
-	var failure error
-	if len(nodes) == 0 || len(nodes) > mostOrdered {
-		failure, nodes = fleet.Invalid("node", "expected 1 to %d nodes", mostOrdered), nil
-	}
-	errs := make([]error, len(nodes))
-	var all sync.WaitGroup
-	for i, node := range nodes { // at once: nodes that don't answer must not add up to more than a browser waits for
-		all.Go(func() { _, errs[i] = s.orderKeys(r, node, change) })
-	}
-	all.Wait()
-	var failed []string
-	for i, err := range errs {
-		if err != nil {
-			failure, failed = err, append(failed, nodes[i]+": "+strings.TrimPrefix(publicMessage(err), "node "+nodes[i]+": "))
+	switch r.Stage {
+	case fleet.StageWaiting:
+		add("Activate", fleet.KeyActivate, false)
+		add("Call off", fleet.KeyRetire, false)
+		if force {
+			add("Force", fleet.KeyActivate, true)
 		}
+	case fleet.StageActive:
+		add("Retire", fleet.KeyRetire, false)
+	case fleet.StageRetiring:
+		add("Sign again", fleet.KeyActivate, false)
 	}
-	if failure == nil {
-		http.Redirect(w, r, "/keys?"+url.Values{"done": {string(change.Verb)}}.Encode(), http.StatusSeeOther)
-		return
-	}
-	view := s.keysPage(r)
-	view.Error = strings.Join(failed, "; ")
-	if view.Error == "" {
-		view.Error = publicMessage(failure)
-	}
-	s.render(w, r, httperr.Status(httperr.Public(failure).Code), "keys", "DKIM keys", view)
+	return acts
 }
 
-// Waiting tells whether the key can be activated or called off.
-func (r keyRow) Waiting() bool { return r.Stage == fleet.StageWaiting }
-
-// InUse tells whether the key can be retired.
-func (r keyRow) InUse() bool { return r.Stage == fleet.StageActive }
-
-// Back tells whether the key can sign again.
-func (r keyRow) Back() bool { return r.Stage == fleet.StageRetiring }
+// Rotate leads to the page that asks whether the next keys of the domain are to be made.
+func (d keyDomain) Rotate() string {
+	return keyOrderLink(KeyChange{Verb: fleet.KeyRotate, Domain: d.Domain}, d.Nodes...)
+}
 
 // DoneWords are what came of an order.
 func (p *keysPage) DoneWords() string {
