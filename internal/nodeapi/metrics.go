@@ -33,7 +33,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		}),
 		refused: factory.NewCounter(prometheus.CounterOpts{
 			Name: "postfleet_nodeapi_refused_handshakes_total",
-			Help: "Connections that did not get through the TLS handshake: not from the aggregator, or not TLS at all.",
+			Help: "Connections that did not get through the TLS handshake: not from the aggregator, not TLS at all, or too many of one address before that.",
 		}),
 	}
 }

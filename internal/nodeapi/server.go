@@ -19,7 +19,8 @@ import (
 // Limits of the listener. Strangers reach the handshake only, and must not take the file descriptors that mail needs.
 const (
 	maxConnections = 256
-	maxHeader      = 32 << 10 // bytes; a query has 16 filters of at most 320 bytes
+	maxStrangers   = maxConnections / 4 // of one source, until it has shown whose it is
+	maxHeader      = 32 << 10           // bytes; a query has 16 filters of at most 320 bytes
 	headerTimeout  = 10 * time.Second
 	writeTimeout   = 90 * time.Second
 	idleTimeout    = 3 * time.Minute // longer than callers keep a connection, so that they close it and never meet a closed one
@@ -45,15 +46,17 @@ func Listen(o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node API: %w", err)
 	}
+	refusals := newErrorLog(o.Log, o.Handler.metrics)
 	s := &Server{
-		listener: tls.NewListener(netutil.LimitListener(listener, maxConnections), o.TLS),
+		listener: tls.NewListener(newDoor(netutil.LimitListener(listener, maxConnections), refusals), o.TLS),
 		http: http.Server{
 			Handler:           o.Handler,
 			ReadHeaderTimeout: headerTimeout,
 			WriteTimeout:      writeTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeader,
-			ErrorLog:          log.New(newErrorLog(o.Log, o.Handler.metrics), "", 0),
+			ErrorLog:          log.New(refusals, "", 0),
+			ConnState:         known,
 		},
 	}
 	s.http.RegisterOnShutdown(o.Handler.EndStreams)
@@ -101,11 +104,15 @@ func newErrorLog(l *zap.Logger, m *metrics) *errorLog {
 func (e *errorLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	if cause, found := strings.CutPrefix(text, "http: TLS handshake error from "); found {
-		e.metrics.refused.Inc()
 		from, why, _ := strings.Cut(cause, ": ")
-		e.log.Warn("node API refused a connection", zap.String("from", from), zap.String("reason", why))
+		e.refused(from, why)
 	} else {
 		e.log.Warn("node API server", zap.String("message", text))
 	}
 	return len(line), nil
+}
+
+func (e *errorLog) refused(from, why string) {
+	e.metrics.refused.Inc()
+	e.log.Warn("node API refused a connection", zap.String("from", from), zap.String("reason", why))
 }

@@ -18,8 +18,9 @@ import (
 // Limits of the carrying side. Strangers reach the handshake only.
 const (
 	maxHopConnections = 1000
-	handshakeTimeout  = 10 * time.Second // with the request
-	localTimeout      = 3 * time.Second  // until the local Postfix takes a connection
+	maxStrangers      = maxHopConnections / 4 // of one source, until it has shown whose it is
+	handshakeTimeout  = 10 * time.Second      // with the request
+	localTimeout      = 3 * time.Second       // until the local Postfix takes a connection
 )
 
 // takeOver serves a connection to the hop port: it finds out who calls, and lets a member's SMTP through to Postfix.
@@ -27,17 +28,16 @@ func (r *Relay) takeOver(plain net.Conn) {
 	conn := tls.Server(plain, r.o.Server)
 	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
 	if err := conn.HandshakeContext(context.Background()); err != nil {
-		r.metrics.refused.WithLabelValues("handshake").Inc()
-		r.log.Warn("connection to the hop port refused", zap.Stringer("from", plain.RemoteAddr()), zap.Error(err))
+		r.refuseStranger("handshake", plain.RemoteAddr(), err)
 		return
 	}
 	state := conn.ConnectionState()
 	origin, err := r.o.Peer(&state)
 	if err != nil {
-		r.metrics.refused.WithLabelValues("handshake").Inc()
-		r.log.Warn("connection to the hop port refused", zap.Stringer("from", plain.RemoteAddr()), zap.Error(err))
+		r.refuseStranger("handshake", plain.RemoteAddr(), err)
 		return
 	}
+	r.hop.known(plain)
 	line, err := readLine(conn)
 	what, ours := strings.CutPrefix(line, protocol)
 	if err != nil || !ours || what != carryLine && what != probeLine {
@@ -54,6 +54,21 @@ func (r *Relay) takeOver(plain net.Conn) {
 		return
 	}
 	r.carry(conn, origin)
+}
+
+var errCrowd = fmt.Errorf("its address has %d connections of which nobody has shown whose they are", maxStrangers)
+
+// refuseStranger counts a connection of somebody who is no node. It tells of each address once a minute: anybody can come, and
+// as often as they like.
+func (r *Relay) refuseStranger(reason string, from net.Addr, why error) {
+	r.metrics.refused.WithLabelValues(reason).Inc()
+	host := from.String()
+	if tcp, ok := from.(*net.TCPAddr); ok {
+		host = tcp.IP.String()
+	}
+	if more, due := r.refusals.due(host, "", r.o.Now()); due {
+		r.log.Warn("connection to the hop port refused", zap.Stringer("from", from), zap.Error(why), zap.Int("before", more))
+	}
 }
 
 // declines says why this node takes no mail from that one now; empty: it does.

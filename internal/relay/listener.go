@@ -13,20 +13,26 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/postfleet/postfleet/internal/crowd"
 )
 
 // listener serves a bounded number of connections at a time; more wait in the kernel's queue.
 type listener struct {
 	net.Listener
 	places chan struct{}
+	// strangers bound how many places a source has before it is known who it is; nil: there are no strangers here. crowded is
+	// called for each connection that is closed for that.
+	strangers *crowd.Sources
+	crowded   func(from net.Addr)
 
 	mu      sync.Mutex
-	open    map[net.Conn]struct{}
+	open    map[net.Conn]func() // gives back a stranger's place
 	running sync.WaitGroup
 }
 
 func newListener(l net.Listener, most int) *listener {
-	return &listener{Listener: l, places: make(chan struct{}, most), open: map[net.Conn]struct{}{}}
+	return &listener{Listener: l, places: make(chan struct{}, most), open: map[net.Conn]func(){}}
 }
 
 func listenTCP(address string, most int) (*listener, error) {
@@ -98,7 +104,11 @@ func (l *listener) serve(handle func(net.Conn)) {
 				time.Sleep(acceptPause)
 				continue
 			}
-			l.enter(conn)
+			if !l.enter(conn) {
+				<-l.places
+				_ = conn.Close() // a stranger, to whom nothing was said
+				continue
+			}
 			l.running.Go(func() {
 				defer func() {
 					l.leave(conn)
@@ -110,13 +120,32 @@ func (l *listener) serve(handle func(net.Conn)) {
 	})
 }
 
-func (l *listener) enter(conn net.Conn) {
+// enter takes a connection in, unless its source has enough.
+func (l *listener) enter(conn net.Conn) bool {
+	known := func() {}
+	if l.strangers != nil {
+		var ok bool
+		if known, ok = l.strangers.Enter(conn.RemoteAddr()); !ok {
+			l.crowded(conn.RemoteAddr())
+			return false
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.open[conn] = struct{}{}
+	l.open[conn] = known
+	return true
+}
+
+// known says that a connection is no stranger's any more.
+func (l *listener) known(conn net.Conn) {
+	l.mu.Lock()
+	known := l.open[conn]
+	l.mu.Unlock()
+	known()
 }
 
 func (l *listener) leave(conn net.Conn) {
+	l.known(conn)
 	l.mu.Lock()
 	delete(l.open, conn)
 	l.mu.Unlock()

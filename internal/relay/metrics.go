@@ -33,7 +33,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	for _, answer := range []kind{direct, handOver, fallBack, wait, "error"} {
 		m.lookups.WithLabelValues(string(answer))
 	}
-	for _, reason := range []string{"handshake", "protocol", "declined"} {
+	for _, reason := range []string{"handshake", "crowd", "protocol", "declined"} {
 		m.refused.WithLabelValues(reason)
 	}
 	for _, side := range []string{"handed", "taken"} {

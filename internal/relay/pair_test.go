@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/postfleet/postfleet/internal/fleet"
 	"github.com/postfleet/postfleet/internal/pki"
 )
@@ -59,6 +62,7 @@ func authority(t *testing.T) (*pki.Authority, []byte) {
 type host struct {
 	*Relay
 	local net.Listener
+	logs  *observer.ObservedLogs // warnings and worse
 
 	mu       sync.Mutex
 	members  []fleet.Member
@@ -83,6 +87,8 @@ func newHost(t *testing.T, name string, id pki.Options) *host {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
+	core, logs := observer.New(zap.WarnLevel)
+	h.logs = logs
 	locked := func() (func(), *host) { h.mu.Lock(); return h.mu.Unlock, h }
 	h.Relay, err = New(Options{
 		Node: name, Weight: func() int { return 1 }, From: func() string { return fleet.FromConfiguration },
@@ -103,7 +109,7 @@ func newHost(t *testing.T, name string, id pki.Options) *host {
 			id, err := id.Peer(state)
 			return id.Name, err
 		},
-		Now: time.Now, Log: quiet, Registerer: registry(),
+		Now: time.Now, Log: zap.New(core), Registerer: registry(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/postfleet/postfleet/internal/crowd"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -35,6 +36,8 @@ type Relay struct {
 
 	mapping, any, nobody, hop *listener
 
+	refusals, troubles reminders
+
 	mu      sync.Mutex
 	gates   map[string]*listener // by member
 	shunned map[string]shunned
@@ -47,7 +50,8 @@ type Relay struct {
 // New opens the book and the listeners, so that whatever can be wrong is known before anything runs.
 func New(o Options) (_ *Relay, err error) {
 	r := &Relay{o: o, log: o.Log, metrics: newMetrics(o.Registerer), gates: map[string]*listener{}, shunned: map[string]shunned{},
-		stale: make(chan struct{}, 1), turns: turns{random: rand.Float64}, origins: origins{live: map[netip.AddrPort]string{}}}
+		stale: make(chan struct{}, 1), turns: turns{random: rand.Float64}, origins: origins{live: map[netip.AddrPort]string{}},
+		refusals: newReminders(time.Minute), troubles: newReminders(time.Hour)}
 	if r.book, err = openBook(o.Book); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
@@ -66,6 +70,8 @@ func New(o Options) (_ *Relay, err error) {
 	if r.hop, err = listenTCP(o.Hop, maxHopConnections); err != nil {
 		return nil, err
 	}
+	r.hop.strangers = crowd.New(maxStrangers)
+	r.hop.crowded = func(from net.Addr) { r.refuseStranger("crowd", from, errCrowd) }
 	if r.mapping, err = listenMap(o.Map); err != nil {
 		return nil, err
 	}
@@ -134,17 +140,21 @@ func (r *Relay) refresh() {
 			names = append(names, members[i].Name)
 		}
 	}
-	if err := r.book.enter(names); err != nil {
-		r.log.Warn("a new node is no candidate yet", zap.Error(err))
-	}
+	noGate := map[string]error{}
+	unknown := r.book.enter(names)
+	r.trouble("book", "a new node is no candidate yet", unknown)
 	for _, name := range names {
-		r.open(name)
+		noGate[name] = r.open(name)
+		r.trouble("gate of "+name, "no gate to a node", noGate[name])
+		if noGate[name] == nil {
+			noGate[name] = unknown
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	maps.DeleteFunc(r.shunned, func(_ string, s shunned) bool { return !r.o.Now().Before(s.until) })
 	next := newView(circumstances{self: r.o.Node, relay: settings.Relay, members: members, unfit: r.o.Unfit(), weight: r.o.Weight(),
-		off: postfix.Problem, gate: r.gate, shunned: r.shunned})
+		off: postfix.Problem, gate: r.gate, noGate: noGate, shunned: r.shunned})
 	before := r.view.Swap(next)
 	r.metrics.candidates.Set(float64(len(next.others) - len(next.why)))
 	if before.mode != next.mode || before.off != next.off {
@@ -161,20 +171,31 @@ func (r *Relay) gate(node string) (netip.Addr, bool) {
 }
 
 // open listens on a member's gate address. It stays open: Postfix may still have it in an answer of a while ago.
-func (r *Relay) open(node string) {
+func (r *Relay) open(node string) error {
 	addr, known := r.book.address(node)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.gates[node] != nil || !known {
-		return
+		return nil
 	}
 	l, err := listenTCP(r.at(addr), maxGateConnections)
 	if err != nil {
-		r.log.Warn("no gate to a node", zap.String("to", node), zap.Error(err))
-		return
+		return fmt.Errorf("gate to %s: %w", node, err)
 	}
 	r.gates[node] = l
 	l.serve(r.guard(func(conn net.Conn) { r.handOver(conn, node) }))
+	return nil
+}
+
+// trouble tells of what goes wrong at every refresh until somebody mends it: when it begins, when it changes, and once an hour.
+func (r *Relay) trouble(where, what string, err error) {
+	if err == nil {
+		r.troubles.over(where)
+		return
+	}
+	if _, due := r.troubles.due(where, err.Error(), r.o.Now()); due {
+		r.log.Warn(what, zap.Error(err))
+	}
 }
 
 // shunFor is how long a member that could not be reached is left out, unless Consul or a probe finds out first.

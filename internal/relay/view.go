@@ -55,6 +55,7 @@ type circumstances struct {
 	weight  int
 	off     string
 	gate    func(node string) (netip.Addr, bool)
+	noGate  map[string]error // by member, why it may have none
 	shunned map[string]shunned
 }
 
@@ -103,6 +104,9 @@ func (v *view) add(m *fleet.Member, c *circumstances) {
 		why = "carries no mail of others"
 	case !known:
 		why = "has no address at this node's gate"
+		if err := c.noGate[m.Name]; err != nil {
+			why += ": " + err.Error()
+		}
 	case !m.Healthy:
 		why = or(m.Reason, "is not healthy")
 	case !m.Fit:

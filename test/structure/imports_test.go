@@ -24,6 +24,9 @@ var leaves = []string{"internal/config", "internal/dkim", "internal/postfixlog",
 // edges reach the rest through interfaces that they declare; httperr is the one place that maps errors to HTTP.
 var edges = []string{"milter", "internal/nodeapi", "consul", "aggregator"}
 
+// tools know nothing of the project, and anybody but the vocabulary may use them.
+var tools = []string{"internal/crowd"}
+
 // configReaders are the only ones that see the configuration.
 var configReaders = []string{"internal/node", "cmd/postfleet", "test"}
 
@@ -44,7 +47,7 @@ func TestDependencyRule(t *testing.T) {
 	for _, problem := range violations(packages) {
 		t.Error(problem)
 	}
-	for _, name := range slices.Concat(leaves, edges, []string{"internal/fleet", "internal/node", "cmd/postfleet"}) {
+	for _, name := range slices.Concat(leaves, edges, tools, []string{"internal/fleet", "internal/node", "cmd/postfleet"}) {
 		if !slices.ContainsFunc(packages, func(p goPackage) bool { return p.ImportPath == module+name }) {
 			t.Errorf("the rule names %s, which is not there", name)
 		}
@@ -65,6 +68,8 @@ func TestRuleFinds(t *testing.T) {
 		{"leaf with node", module + "internal/pki", module + "internal/node"},
 		{"library of another", module + "internal/nodeapi", "modernc.org/sqlite"},
 		{"sub-package of another's library", module + "internal/node", "github.com/emersion/go-msgauth/dkim"},
+		{"tool with the vocabulary", module + "internal/crowd", module + "internal/fleet"},
+		{"fleet with a tool", module + "internal/fleet", module + "internal/crowd"},
 		{"storage that knows the web", module + "internal/repository", "net/http"},
 		{"parser with I/O", module + "internal/postfixlog", "os"},
 	} {
@@ -114,6 +119,9 @@ func forbidden(name, imported string) string {
 	switch {
 	case name == "internal/fleet":
 		return "the vocabulary knows nobody"
+	case within(name, tools...) && !samePart(name, inside):
+		return "a tool knows nothing of the project"
+	case within(inside, tools...):
 	case within(name, leaves...) && inside != "internal/fleet" && !samePart(name, inside):
 		return "a leaf knows the vocabulary only"
 	case within(name, edges...) && inside != "internal/fleet" && inside != "internal/httperr" && !samePart(name, inside):
@@ -129,7 +137,7 @@ func within(name string, parts ...string) bool {
 
 // samePart tells whether two packages belong to the same leaf or edge.
 func samePart(a, b string) bool {
-	return slices.ContainsFunc(slices.Concat(leaves, edges), func(part string) bool { return within(a, part) && within(b, part) })
+	return slices.ContainsFunc(slices.Concat(leaves, edges, tools), func(part string) bool { return within(a, part) && within(b, part) })
 }
 
 func list(t *testing.T) (packages []goPackage) {
