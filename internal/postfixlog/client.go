@@ -145,16 +145,17 @@ func (t *Tracker) serverSays(l *line, m *memory, who, said []byte) {
 
 // turnTo notes that the request goes on to another server.
 func (k *talk) turnTo(l *line, who []byte) {
-	if string(who) != k.peer && k.peer != "" {
+	if k.peer != "" && !sameServer(k.peer, string(who)) {
 		k.add(l.at, fleet.Note, "next server: "+string(who)+", after "+k.peer, false)
 	}
 	k.setPeer(who)
 }
 
 func (k *talk) setPeer(who []byte) {
-	if string(who) != k.peer {
-		k.peer, k.tls, k.auth = string(who), "", false
+	if !sameServer(k.peer, string(who)) {
+		k.tls, k.auth = "", false
 	}
+	k.peer = string(who)
 }
 
 // readReuse reads that a cached connection is taken up: the next request of this process begins.
@@ -233,9 +234,9 @@ func (t *Tracker) readClientStatus(l *line) {
 func (t *Tracker) secure(a *fleet.Attempt, m *memory, k *talk, d *delivery) {
 	switch {
 	case string(d.policy) == "none":
-	case k.tls != "" && k.peer == a.Relay:
+	case k.tls != "" && (k.peer == a.Relay || a.ConnUse > 1 && sameServer(k.peer, a.Relay)):
 		a.TLS = k.tls
-	case a.ConnUse > 1 && m.securedPeer == a.Relay:
+	case a.ConnUse > 1 && sameServer(m.securedPeer, a.Relay):
 		a.TLS, k.tls = m.secured, m.secured
 	default:
 		a.TLS = policyTLS(d.policy)

@@ -271,6 +271,58 @@ func TestHopOverCachedConnection(t *testing.T) {
 	}
 }
 
+// TestTLSOfCachedConnection: of such a connection Postfix logs the right port with its TLS, and the port of SMTP elsewhere.
+func TestTLSOfCachedConnection(t *testing.T) {
+	t.Parallel()
+	const (
+		handshake = "Trusted TLS connection established to mx.remote.example[192.0.2.1]:587: TLSv1.3 with cipher C (256/256 bits)"
+		again     = "Trusted TLS connection reused to mx.remote.example[192.0.2.1]:587: TLSv1.3 with cipher C (256/256 bits)"
+		other     = "Trusted TLS connection reused to mx.remote.example[192.0.2.9]:587: TLSv1.3 with cipher C (256/256 bits)"
+		tls       = "Trusted TLSv1.3 with cipher C"
+	)
+	status := func(id, relay string) string {
+		return id + ": to=<bob@remote.example>, relay=mx.remote.example[192.0.2.1]:" + relay +
+			", delay=0.07, delays=0.04/0.01/0/0.01, dsn=2.0.0, status=sent (250 2.0.0 Ok)"
+	}
+	first := []string{handshake, status("3B78EA7C361", "587")}
+	for _, c := range []struct {
+		name, want string
+		lines      []string
+	}{
+		{"used again", tls, append(slices.Clone(first), again, status("3B78EA7C362", "25, conn_use=2"))},
+		{"used again by another process", tls, []string{again, status("3B78EA7C362", "25, conn_use=2")}},
+		{"used again, captured", tls, []string{again, "> mx.remote.example[192.0.2.1]:25: RSET", "< mx.remote.example[192.0.2.1]:25: 250 Ok",
+			"> mx.remote.example[192.0.2.1]:25: MAIL FROM:<a@shop.example>", "< mx.remote.example[192.0.2.1]:25: 250 Ok",
+			status("3B78EA7C362", "25, conn_use=2")}},
+		{"another connection", "", append(slices.Clone(first), status("3B78EA7C362", "25"))},
+		{"another server", "", []string{other, status("3B78EA7C362", "25, conn_use=2")}},
+		{"another port", "", append(slices.Clone(first), status("3B78EA7C362", "2525, conn_use=2"))},
+		{"a new one in the clear", "", []string{handshake, "> mx.remote.example[192.0.2.1]:587: EHLO n1", "< mx.remote.example[192.0.2.1]:587: 421 no",
+			"< mx.remote.example[192.0.2.1]:25: 220 mx", status("3B78EA7C362", "25")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, events := feed(smtpLines(c.lines...))
+			var got []string
+			for _, e := range events {
+				if a, ok := e.Body.(*fleet.Attempted); ok {
+					got = append(got, a.Attempt.TLS)
+				}
+				if c, ok := e.Body.(*fleet.Conversation); ok {
+					for _, line := range c.Transcript.Lines {
+						if strings.Contains(line.Text, "[192.0.2.1]:25, after mx.remote.example[192.0.2.1]:587") {
+							t.Errorf("the transcript goes on to another server: %+v", c.Transcript.Lines)
+						}
+					}
+				}
+			}
+			if len(got) == 0 || got[len(got)-1] != c.want {
+				t.Errorf("TLS %q, want %q in the end", got, c.want)
+			}
+		})
+	}
+}
+
 // TestTLSWithoutItsLine: Postfix logs handshakes from smtp_tls_loglevel = 1 on, which is not its default. A conversation shows
 // all the same that there was TLS.
 func TestTLSWithoutItsLine(t *testing.T) {
