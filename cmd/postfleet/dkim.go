@@ -22,7 +22,7 @@ its own, so that a key never leaves its host. A new key signs once the node has 
 		Args: cobra.ArbitraryArgs,
 		RunE: wantsSubcommand,
 	}
-	cmd.AddCommand(newDKIMKeygen(), newDKIMDNS(), newDKIMList(), newDKIMRotate(), newDKIMActivate(), newDKIMRetire())
+	cmd.AddCommand(newDKIMKeygen(), newDKIMDNS(), newDKIMList(), newDKIMRotate(), newDKIMWait(), newDKIMActivate(), newDKIMRetire())
 	return cmd
 }
 

@@ -34,104 +34,75 @@ func (f *keyOrderFlags) targets(ctx context.Context, client *apiclient.Client) (
 	return names, nil
 }
 
-// orderFleet has an aggregator order something of nodes, and prints their keys after it.
-func orderFleet(cmd *cobra.Command, f *keyOrderFlags, change aggregator.KeyChange) error {
+// onFleet does something with the nodes that a command means, through an aggregator.
+func (f *keyOrderFlags) onFleet(ctx context.Context, do func(*apiclient.Client, []string) error) error {
 	client, err := f.api.client(os.Getenv)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	nodes, err := f.targets(cmd.Context(), client)
+	nodes, err := f.targets(ctx, client)
 	if err != nil {
 		return err
 	}
-	var after []*fleet.NodeKeys
-	var failed []error
-	for _, node := range nodes {
-		view, err := client.OrderKeys(cmd.Context(), node, change)
-		if err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", node, err))
-			continue
-		}
-		after = append(after, view.Keys)
-	}
-	return errors.Join(append(failed, printKeys(cmd.OutOrStdout(), after, f.json))...)
+	return do(client, nodes)
 }
 
-// rotateFleet rotates on all nodes at once, or on one after the other.
-func rotateFleet(cmd *cobra.Command, f *keyOrderFlags, domains []string, oneByOne bool, wait time.Duration) error {
-	if len(domains) == 0 {
-		domains = []string{""}
+// orderFleet has an aggregator order something of nodes, and prints their keys after it.
+func orderFleet(cmd *cobra.Command, f *keyOrderFlags, change aggregator.KeyChange) error {
+	return f.onFleet(cmd.Context(), func(client *apiclient.Client, nodes []string) error {
+		var after []*fleet.NodeKeys
+		var failed []error
+		for _, node := range nodes {
+			view, err := client.OrderKeys(cmd.Context(), node, change)
+			if err != nil {
+				failed = append(failed, fmt.Errorf("%s: %w", node, err))
+				continue
+			}
+			after = append(after, view.Keys)
+		}
+		return errors.Join(append(failed, printKeys(cmd.OutOrStdout(), after, f.json))...)
+	})
+}
+
+// rotateFleet rotates on all nodes at once.
+func rotateFleet(cmd *cobra.Command, f *keyOrderFlags, domains []string) error {
+	for _, domain := range orAll(domains) {
+		if err := orderFleet(cmd, f, aggregator.KeyChange{Verb: fleet.KeyRotate, Domain: domain}); err != nil {
+			return err
+		}
 	}
-	if !oneByOne {
-		for _, domain := range domains {
-			if err := orderFleet(cmd, f, aggregator.KeyChange{Verb: fleet.KeyRotate, Domain: domain}); err != nil {
+	return nil
+}
+
+// rotateOneByOne rotates on one node after the other; each one's new keys sign before the next one begins.
+func rotateOneByOne(cmd *cobra.Command, f *keyOrderFlags, domains []string, wait time.Duration) error {
+	return f.onFleet(cmd.Context(), func(client *apiclient.Client, nodes []string) error {
+		for _, node := range nodes {
+			for _, domain := range orAll(domains) {
+				if _, err := client.OrderKeys(cmd.Context(), node, aggregator.KeyChange{Verb: fleet.KeyRotate, Domain: domain}); err != nil {
+					return fmt.Errorf("%s: %w", node, err)
+				}
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: waiting for the records of its next keys\n", node)
+			keys, err := awaitKeys(cmd.Context(), remoteKeys(client, node), domains, wait)
+			if err != nil {
+				return fmt.Errorf("%s: %w; the old keys sign, and no other node was begun", node, err)
+			}
+			if err := printKeys(cmd.OutOrStdout(), []*fleet.NodeKeys{keys}, f.json); err != nil {
 				return err
 			}
 		}
 		return nil
-	}
-	client, err := f.api.client(os.Getenv)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	nodes, err := f.targets(cmd.Context(), client)
-	if err != nil {
-		return err
-	}
-	for _, node := range nodes {
-		for _, domain := range domains {
-			if _, err := client.OrderKeys(cmd.Context(), node, aggregator.KeyChange{Verb: fleet.KeyRotate, Domain: domain}); err != nil {
-				return fmt.Errorf("%s: %w", node, err)
-			}
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: waiting for the records of its next keys\n", node)
-		keys, err := awaitKeys(cmd.Context(), client, node, wait)
-		if err != nil {
-			return err
-		}
-		if err := printKeys(cmd.OutOrStdout(), []*fleet.NodeKeys{keys}, f.json); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
-// askEvery is how often a node is asked whether its new keys sign.
-const askEvery = 2 * time.Second
-
-// awaitKeys waits until no key of a node waits any more.
-func awaitKeys(ctx context.Context, client *apiclient.Client, node string, wait time.Duration) (*fleet.NodeKeys, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	tick := time.NewTicker(askEvery)
-	defer tick.Stop()
-	for {
-		answer, err := client.Keys(ctx)
-		if err != nil && ctx.Err() == nil {
-			return nil, err
-		}
-		if err == nil {
-			if keys := keysOf(answer, node); keys != nil && !slices.ContainsFunc(keys.Keys, func(k fleet.Key) bool { return k.Stage == fleet.StageWaiting }) {
-				return keys, nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%s: its next keys don't sign after %s; the old ones do, and no other node was begun", node, wait)
-		case <-tick.C:
-		}
+// orAll stands for all domains where none is named.
+func orAll(domains []string) []string {
+	if len(domains) == 0 {
+		return []string{""}
 	}
-}
-
-func keysOf(answer *aggregator.KeysAnswer, node string) *fleet.NodeKeys {
-	for _, view := range answer.Nodes {
-		if view.Answer.Node == node {
-			return view.Keys
-		}
-	}
-	return nil
+	return domains
 }
 
 // listFleet prints the keys of nodes of the fleet.

@@ -61,10 +61,12 @@ With --on or --on-all an aggregator orders it of nodes of the fleet; --one-by-on
 next node begins, and stops where that takes longer than --wait.`,
 		Example: "  postfleet dkim rotate example.com\n  postfleet dkim rotate --on-all --one-by-one --wait 1h",
 		RunE: func(cmd *cobra.Command, domains []string) error {
-			if f.remote() {
-				return rotateFleet(cmd, &f, domains, oneByOne, wait)
-			}
-			if oneByOne {
+			switch {
+			case f.remote() && oneByOne:
+				return rotateOneByOne(cmd, &f, domains, wait)
+			case f.remote():
+				return rotateFleet(cmd, &f, domains)
+			case oneByOne:
 				return usageError{errors.New("--one-by-one goes with --on or --on-all")}
 			}
 			return f.local(cmd, func(l *life.Life) error {

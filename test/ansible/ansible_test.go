@@ -116,6 +116,38 @@ func TestVariablesAreDocumented(t *testing.T) {
 	}
 }
 
+// So are the variables that only a playbook has.
+func TestVariablesOfPlaybooksAreDocumented(t *testing.T) {
+	document, err := os.ReadFile("../../docs/ansible.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(directory + "/*.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A playbook sets what it uses with register and vars, and what is left comes from the user.
+		for _, name := range regexp.MustCompile(`\b(?:rotate_keys|remove_node)_[a-z]+\b`).FindAllString(string(text), -1) {
+			if regexp.MustCompile(`(?m)(register: |^ +)` + name + `(:|$)`).Match(text) {
+				continue
+			}
+			found++
+			if !strings.Contains(string(document), "| `"+name+"` |") {
+				t.Errorf("%s: %s is not in docs/ansible.md", filepath.Base(file), name)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no variable in any playbook")
+	}
+}
+
 // The rights in Consul are those of docs/consul.md, word for word.
 func TestPoliciesAreThoseOfTheDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/consul.md")
