@@ -40,7 +40,7 @@ func TestAnswer(t *testing.T) {
 		"no queue id there":                   {"mx1", func(h *fleet.Handover) { h.QueueID = "" }, ""},
 		"a wrong queue id here":               {"mx1", func(h *fleet.Handover) { h.OrigQueueID = "A9" }, ""},
 		"a wrong Message-ID":                  {"mx1", func(h *fleet.Handover) { h.MessageID = "2@x" }, ""},
-		"a wrong recipient":                   {"mx1", func(h *fleet.Handover) { h.Recipients = []string{"eve"} }, ""},
+		"a recipient under another address":   {"mx1", func(h *fleet.Handover) { h.Recipients = []string{"rewritten"} }, fleet.StatusDelivered},
 		"mail that wasn't handed over at all": {"mx1", func(h *fleet.Handover) { h.QueueID, h.OrigQueueID = "local", "" }, ""},
 		"with the queue id before a filter":   {"mx1", func(h *fleet.Handover) { h.OrigQueueID, h.PriorID = "B1", "A1" }, fleet.StatusDelivered},
 		"a day on which it wasn't":            {"mx1", func(h *fleet.Handover) { h.Time = noon.Add(100 * time.Hour) }, ""},

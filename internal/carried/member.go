@@ -47,6 +47,9 @@ func (m *member) close() {
 
 // add puts a mail on the list, in parts where it has more recipients than one question may.
 func (m *member) add(of *fleet.Message, h fleet.Handover, most int) {
+	if len(h.Recipients)+len(h.Others) > most {
+		h.Others = nil // the carrier sees that they are not all
+	}
 	for recipients := range slices.Chunk(h.Recipients, most) {
 		part := h
 		part.Recipients = recipients
@@ -95,7 +98,7 @@ func (p *Puller) ask(ctx context.Context, m *member) {
 func (p *Puller) batch(mails []mail) (some, rest []mail) {
 	recipients := 0
 	for i := range mails {
-		recipients += len(mails[i].handover.Recipients)
+		recipients += len(mails[i].handover.Recipients) + len(mails[i].handover.Others)
 		if i > 0 && (i == p.o.MaxMails || recipients > p.o.MaxRecipients) {
 			return mails[:i], mails[i:]
 		}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,6 +17,9 @@ type Handover struct {
 	Time        time.Time `json:"time"`                     // when it was handed over, by the clock of the node that asks
 	ID          MessageID `json:"id,omitempty"`             // of the carrier's message, once it has told
 	Recipients  []string  `json:"recipients"`
+	// Others are the mail's further recipients, of whom nothing is asked. With them the carrier can tell whom it knows under
+	// another address.
+	Others []string `json:"others,omitempty"`
 }
 
 // Report is the carrier's word on one recipient of a [Handover].
@@ -29,9 +33,11 @@ type Report struct {
 // files.
 func (m *Message) Handovers() []Handover {
 	var all []Handover
+	var told []*Recipient
 	for i := range m.Recipients {
 		r := &m.Recipients[i]
 		if !r.AwaitsCarrier() {
+			told = append(told, r)
 			continue
 		}
 		a := r.handed()
@@ -40,6 +46,13 @@ func (m *Message) Handovers() []Handover {
 		h.Recipients = append(h.Recipients, r.Address)
 		if r.Carried != nil {
 			fill(&h.ID, r.Carried.ID)
+		}
+	}
+	for _, r := range told {
+		for i := range all {
+			if a := r.handed(); a != nil && a.Hop != "" && a.RemoteID == all[i].QueueID && slices.Contains([]string{a.Hop, r.Carrier()}, all[i].Carrier) {
+				all[i].Others = append(all[i].Others, r.Address)
+			}
 		}
 	}
 	return all
@@ -90,35 +103,15 @@ func plain(r rune) rune {
 // message in which it lives on, the hop itself unless it was requeued (postsuper(1)).
 func (h *Handover) Reports(hop, now *Message) []Report {
 	reports := make([]Report, 0, len(h.Recipients))
-	for _, address := range h.Recipients {
-		r := now.slowest(address)
+	known := h.match(now)
+	for i, address := range h.Recipients {
+		r := known[i]
 		if r == nil {
 			continue
 		}
 		reports = append(reports, Report{MessageID: hop.MessageID, Recipient: address, Carried: carriedOf(hop, now, r)})
 	}
 	return reports
-}
-
-// slowest is the recipient that was given under an address; of several, where that was an alias, one that still waits goes
-// before one that failed, and that before one that was delivered.
-func (m *Message) slowest(address string) (found *Recipient) {
-	rank := func(r *Recipient) int {
-		switch {
-		case r.Status.InQueue():
-			return 3
-		case r.Status == StatusDelivered:
-			return 1
-		}
-		return 2
-	}
-	for i := range m.Recipients {
-		r := &m.Recipients[i]
-		if (strings.EqualFold(r.Address, address) || strings.EqualFold(r.OrigTo, address)) && (found == nil || rank(r) > rank(found)) {
-			found = r
-		}
-	}
-	return found
 }
 
 func carriedOf(hop, now *Message, r *Recipient) Carried {

@@ -279,7 +279,8 @@ func TestReports(t *testing.T) {
 	if diff := cmp.Diff(want, h.Reports(hop, now)); diff != "" {
 		t.Error(diff)
 	}
-	if reports := h.Reports(hop, hop); len(reports) != 0 {
+	h.Recipients = []string{"nobody"}
+	if reports := h.Reports(hop, now); len(reports) != 0 {
 		t.Errorf("%+v", reports)
 	}
 	h.Recipients = []string{"r"}

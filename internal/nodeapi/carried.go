@@ -50,7 +50,7 @@ func (h *Handler) carried(r *http.Request, caller Caller) (any, error) {
 	}
 	recipients := 0
 	for i := range question.Mails {
-		recipients += len(question.Mails[i].Recipients)
+		recipients += len(question.Mails[i].Recipients) + len(question.Mails[i].Others)
 	}
 	if len(question.Mails) > MaxHandovers || recipients > MaxRecipients {
 		return nil, fleet.Errorf(fleet.CodeTooMany, "%d mails with %d recipients: at most %d and %d are answered at once",
