@@ -57,14 +57,14 @@ func (l *listed) part(ctx context.Context, r *Resolver) fleet.Part {
 	if why := refusal(never); why != "" {
 		return refusedBy(subject, l.zone, never, why)
 	}
-	if never.Status == Found {
+	if never.Found() {
 		return refusedBy(subject, l.zone, never, "it lists what can't be listed: the list has been shut down, or the resolver makes answers up")
 	}
 	a := r.Ask(ctx, l.name+"."+l.zone, dns.TypeA)
 	if !a.Known() {
 		return untold(subject, a)
 	}
-	if a.Status == Found {
+	if a.Found() {
 		return l.judge(ctx, r, subject, a)
 	}
 	if !never.Known() {
@@ -74,7 +74,7 @@ func (l *listed) part(ctx context.Context, r *Resolver) fleet.Part {
 	for _, name := range l.known {
 		test := r.Ask(ctx, name+"."+l.zone, dns.TypeA)
 		asked = append(asked, test)
-		if test.Status == Found {
+		if test.Found() {
 			if why := refusal(test); why != "" {
 				return refusedBy(subject, l.zone, test, why)
 			}
@@ -98,7 +98,7 @@ func (l *listed) judge(ctx context.Context, r *Resolver, subject string, a *Answ
 	p.Evidence = []string{a.String(), reason.String()}
 	p.Mend = []string{"Find out why first, or it comes back: look for a flood on the messages page (" + l.what + "), a form or an account that was taken over. " +
 		"Then ask for removal where the list says:"}
-	if reason.Status == Found {
+	if reason.Found() {
 		p.Mend = append(p.Mend, reason.Texts()...)
 	} else {
 		p.Mend = append(p.Mend, "the web page of "+l.zone)

@@ -151,18 +151,26 @@ func unknown(subject, why string) *fleet.Part {
 	return &fleet.Part{Subject: subject, Grade: fleet.GradeUnknown, Seen: "could not tell: " + why}
 }
 
-// untold is the part for a question that DNS didn't answer.
+// untold is the part for questions of which DNS didn't answer some.
 func untold(subject string, answers ...*Answer) fleet.Part {
-	p := fleet.Part{Subject: subject, Grade: fleet.GradeUnknown}
-	var why []string
+	var why []error
 	for _, a := range answers {
 		if !a.Known() {
-			why = append(why, a.Name+" "+a.typeName()+": "+a.problem())
+			why = append(why, a.Untold)
 		}
-		p.Evidence = append(p.Evidence, a.String())
 	}
-	p.Seen = "could not tell: " + strings.Join(why, "; ")
+	p := unanswered(subject, why)
+	p.Evidence = lines(answers)
 	return p
+}
+
+// unanswered is the part for questions that DNS didn't answer.
+func unanswered(subject string, why []error) fleet.Part {
+	var words []string
+	for _, err := range why {
+		words = append(words, err.Error())
+	}
+	return *unknown(subject, strings.Join(words, "; "))
 }
 
 // worst sorts parts so that the gravest comes first, and otherwise leaves them.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/postfleet/postfleet/internal/dnsask"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -45,7 +46,7 @@ func published(ctx context.Context, f *Facts, k *Key) fleet.Part {
 	switch {
 	case record == fleet.RecordUnknown:
 		return *unknown(subject, words)
-	case txt.Status != Found:
+	case !txt.Found():
 		return fail("%s is not in DNS", k.name())
 	case len(texts) > 1: // also where all of them would do: some receivers take none then
 		return fail("%s has %d TXT records, and which one a receiver takes is undefined (RFC 6376 section 3.6.2.2)", k.name(), len(texts))
@@ -87,4 +88,4 @@ func publicOf(record string) string {
 	return strings.Join(strings.Fields(values["p"]), "")
 }
 
-func (k *Key) zoneLine() string { return k.name() + ". IN TXT ( " + quoteTXT(k.Record) + " )" }
+func (k *Key) zoneLine() string { return k.name() + ". IN TXT ( " + dnsask.Quote(k.Record) + " )" }

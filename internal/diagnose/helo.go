@@ -60,16 +60,16 @@ func heloLeads(ctx context.Context, f *Facts, addr netip.Addr) fleet.Part {
 		return p
 	}
 	p := part(subject, fleet.GradeFail, "Postfix says HELO %s, which doesn't lead to %s", f.HELO, addr)
-	if forward.Status != Found {
+	if !forward.Found() {
 		p.Seen = "Postfix says HELO " + f.HELO + ", which has no " + forward.typeName() + " record"
 	}
 	p.Evidence = []string{forward.String()}
 	p.Mend = []string{"Publish:", f.HELO + ". IN " + forward.typeName() + " " + addr.String()}
 	name := f.DNS.Ask(ctx, reverseName(addr), dns.TypePTR)
-	if name.Status == Found {
+	if name.Found() {
 		p.Evidence = append(p.Evidence, name.String())
 	}
-	if name.Status == Found && pasteable(name.Texts()[0]) {
+	if name.Found() && pasteable(name.Texts()[0]) {
 		p.Mend = append(p.Mend, "or let Postfix say the name that the address has, then reload:",
 			"postconf -e 'smtp_helo_name = "+name.Texts()[0]+"'", reload)
 	}

@@ -144,10 +144,10 @@ func (f *Facts) resolve(ctx context.Context, host string) (netip.Addr, error) {
 		return addr.Unmap(), nil
 	}
 	a := f.DNS.Ask(ctx, host, dns.TypeA)
-	if a.Status != Found && a.Known() {
+	if !a.Found() && a.Known() {
 		a = f.DNS.Ask(ctx, host, dns.TypeAAAA)
 	}
-	if a.Status != Found {
+	if !a.Found() {
 		return netip.Addr{}, dnsError(a)
 	}
 	return netip.ParseAddr(a.Texts()[0])

@@ -30,7 +30,7 @@ func ptrOf(ctx context.Context, f *Facts, addr netip.Addr) fleet.Part {
 		return untold(subject, names)
 	}
 	wanted := first(f.HELO, "NAME")
-	if names.Status != Found {
+	if !names.Found() {
 		p := part(subject, fleet.GradeFail, "%s has no PTR record", addr)
 		p.Evidence = []string{names.String()}
 		p.Mend = []string{"Ask whoever provides the address (the reverse zone is theirs) for:", reverse + ". IN PTR " + wanted + "."}

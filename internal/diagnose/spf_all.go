@@ -6,6 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/postfleet/postfleet/internal/dnsask/spfwalk"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -26,31 +27,31 @@ func ends(ctx context.Context, f *Facts, domain string) fleet.Part {
 	if !txt.Known() {
 		return untold(domain, txt)
 	}
-	records := spfRecords(txt.Texts())
+	records := spfwalk.Records(txt.Texts())
 	if len(records) != 1 {
 		return part(domain, fleet.GradeNA, "%s has %s; see the check spf", domain, plural(len(records), "SPF record", "SPF records"))
 	}
-	w := f.walk(ctx, domain)
-	p := part(domain, fleet.GradePass, "%s ends in %s", domain, w.all)
+	w := f.walk(ctx, domain, records[0])
+	p := part(domain, fleet.GradePass, "%s ends in %s", domain, w.All)
 	p.Evidence = []string{txt.String()}
-	if w.allIn != "" && w.allIn != domain {
-		p.Evidence = append(p.Evidence, "that term stands in the record of "+w.allIn)
+	if w.AllIn != "" && w.AllIn != domain {
+		p.Evidence = append(p.Evidence, "that term stands in the record of "+w.AllIn)
 	}
 	p.Mend = []string{"Publish:", spfLine(domain, proposeSPF(records[0], f.addresses()))}
-	switch strings.ToLower(w.all) {
+	switch strings.ToLower(w.All) {
 	case "+all", "all":
-		p.Grade, p.Seen = fleet.GradeFail, domain+" ends in "+w.all+": it lets everybody send in its name"
+		p.Grade, p.Seen = fleet.GradeFail, domain+" ends in "+w.All+": it lets everybody send in its name"
 		return p
 	}
-	if len(w.open) > 0 {
-		p.Grade, p.Seen = fleet.GradeFail, domain+" lets everybody send in its name, by "+strings.Join(w.open, ", ")
+	if len(w.Open) > 0 {
+		p.Grade, p.Seen = fleet.GradeFail, domain+" lets everybody send in its name, by "+strings.Join(w.Open, ", ")
 		p.Mend = []string{"Take out the term of " + domain + " that leads there, or have its owner correct it."}
 		return p
 	}
-	if len(w.untold) > 0 { // what wasn't seen may let everybody pass
-		return untold(domain, w.untold...)
+	if len(w.Untold) > 0 { // what wasn't seen may let everybody pass
+		return unanswered(domain, w.Untold)
 	}
-	switch strings.ToLower(w.all) {
+	switch strings.ToLower(w.All) {
 	case "?all":
 		p.Grade, p.Seen = fleet.GradeWarn, domain+" ends in ?all: it says nothing about forgeries"
 	case "":

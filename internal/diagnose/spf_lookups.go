@@ -7,13 +7,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/postfleet/postfleet/internal/dnsask/spfwalk"
 	"github.com/postfleet/postfleet/internal/fleet"
-)
-
-// The limits of RFC 7208 section 4.6.4.
-const (
-	mostLookups = 10
-	mostVoid    = 2
 )
 
 var spfLookups = Check{
@@ -28,44 +23,53 @@ var spfLookups = Check{
 	},
 }
 
-// walk counts a domain's SPF for the family that this node sends from; IPv4 where both are or none is known.
-func (f *Facts) walk(ctx context.Context, domain string) *spfWalk {
-	w := &spfWalk{dns: f.DNS, qtype: dns.TypeA}
+// walk goes through a domain's SPF record for the family that this node sends from; IPv4 where both are or none is known.
+func (f *Facts) walk(ctx context.Context, domain, record string) *spfwalk.Walk {
+	family := dns.TypeA
 	if addresses := f.addresses(); len(addresses) > 0 && !addresses[0].Is4() {
-		w.qtype = dns.TypeAAAA
+		family = dns.TypeAAAA
 	}
-	w.domain(ctx, domain, 0, false)
-	return w
+	return spfwalk.Of(ctx, f.DNS, domain, record, family)
 }
 
 func within(ctx context.Context, f *Facts, domain string) fleet.Part {
 	txt := f.DNS.Ask(ctx, domain, dns.TypeTXT)
-	if txt.Known() && len(spfRecords(txt.Texts())) == 0 {
-		return part(domain, fleet.GradeNA, "%s has no SPF record; see the check spf", domain)
+	if !txt.Known() {
+		return untold(domain, txt)
 	}
-	w := f.walk(ctx, domain)
-	p := part(domain, fleet.GradePass, "%s of ten, %s of two", plural(w.look, "look-up", "look-ups"), plural(len(w.void), "void one", "void ones"))
-	p.Evidence = append([]string{txt.String()}, w.terms...)
-	for _, void := range w.void {
+	records := spfwalk.Records(txt.Texts())
+	w := new(spfwalk.Walk)
+	switch len(records) {
+	case 0:
+		return part(domain, fleet.GradeNA, "%s has no SPF record; see the check spf", domain)
+	case 1:
+		w = f.walk(ctx, domain, records[0])
+	default:
+		w.Broken = []string{domain + " has several SPF records"}
+	}
+	look, void := plural(len(w.Lookups), "look-up", "look-ups"), plural(len(w.Void), "void one", "void ones")
+	p := part(domain, fleet.GradePass, "%s of ten, %s of two", look, void)
+	p.Evidence = append([]string{txt.String()}, w.Lookups...)
+	for _, void := range w.Void {
 		p.Evidence = append(p.Evidence, "finds nothing: "+void)
 	}
 	switch {
-	case w.look > mostLookups:
-		p.Grade, p.Seen = fleet.GradeFail, fmt.Sprintf("%s needs %s, ten are allowed", domain, plural(w.look, "look-up", "look-ups"))
+	case len(w.Lookups) > spfwalk.MaxLookups:
+		p.Grade, p.Seen = fleet.GradeFail, fmt.Sprintf("%s needs %s, ten are allowed", domain, look)
 		p.Mend = append([]string{"Put the addresses themselves (ip4:, ip6:, which cost nothing) in the place of some of these, and drop services that no longer send:"},
-			w.terms...)
-	case len(w.void) > mostVoid:
-		p.Grade, p.Seen = fleet.GradeFail, fmt.Sprintf("%s of %s find nothing, two may", plural(len(w.void), "look-up", "look-ups"), domain)
-		p.Mend = append([]string{"Take out the terms that name what doesn't exist:"}, w.void...)
-	case len(w.broken) > 0:
-		p.Grade, p.Seen = fleet.GradeFail, "the record is in error: "+strings.Join(w.broken, "; ")
+			w.Lookups...)
+	case len(w.Void) > spfwalk.MaxVoid:
+		p.Grade, p.Seen = fleet.GradeFail, fmt.Sprintf("%s of %s find nothing, two may", plural(len(w.Void), "look-up", "look-ups"), domain)
+		p.Mend = append([]string{"Take out the terms that name what doesn't exist:"}, w.Void...)
+	case len(w.Broken) > 0:
+		p.Grade, p.Seen = fleet.GradeFail, "the record is in error: "+strings.Join(w.Broken, "; ")
 		p.Mend = []string{"Correct or remove that term in the SPF record of " + domain + ". A receiver treats the record as if it weren't there."}
-	case len(w.untold) > 0:
-		return untold(domain, w.untold...)
-	case w.look == mostLookups:
+	case len(w.Untold) > 0:
+		return unanswered(domain, w.Untold)
+	case len(w.Lookups) == spfwalk.MaxLookups:
 		p.Grade, p.Seen = fleet.GradeWarn, domain+" needs all ten look-ups that are allowed: the next include breaks it"
-		p.Mend = append([]string{"Put addresses (ip4:, ip6:) in the place of some of these:"}, w.terms...)
-	case w.pointer:
+		p.Mend = append([]string{"Put addresses (ip4:, ip6:) in the place of some of these:"}, w.Lookups...)
+	case w.Pointer:
 		p.Grade, p.Seen = fleet.GradeWarn, domain+" uses ptr, which receivers are told not to rely on (RFC 7208 section 5.5)"
 		p.Mend = []string{"Take ptr out of the SPF record of " + domain + "."}
 	}

@@ -10,18 +10,10 @@ import (
 	"blitiri.com.ar/go/spf"
 	"github.com/miekg/dns"
 
+	"github.com/postfleet/postfleet/internal/dnsask"
+	"github.com/postfleet/postfleet/internal/dnsask/spfwalk"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
-
-// spfRecords are the SPF records among a name's TXT (RFC 7208 section 4.5).
-func spfRecords(texts []string) (records []string) {
-	for _, text := range texts {
-		if lower := strings.ToLower(text); lower == "v=spf1" || strings.HasPrefix(lower, "v=spf1 ") {
-			records = append(records, text)
-		}
-	}
-	return records
-}
 
 // spfOutcome is what a receiver would find for mail from an address.
 type spfOutcome struct {
@@ -34,7 +26,7 @@ type spfOutcome struct {
 // judge evaluates a domain's SPF for an address as a receiver does.
 func (f *Facts) judge(ctx context.Context, addr netip.Addr, helo, domain string) spfOutcome {
 	out := spfOutcome{txt: f.DNS.Ask(ctx, domain, dns.TypeTXT)}
-	if records := spfRecords(out.txt.Texts()); len(records) == 1 {
+	if records := spfwalk.Records(out.txt.Texts()); len(records) == 1 {
 		out.record = records[0]
 	}
 	out.result, out.err = spf.CheckHostWithSender(net.IP(addr.AsSlice()), first(helo, domain), "postmaster@"+domain,
@@ -68,7 +60,7 @@ func (o *spfOutcome) part(subject, domain string, addr netip.Addr, addresses []n
 		p.Seen = domain + " forbids " + addr.String() + " to send: " + string(o.result)
 	}
 	p.Mend = []string{"Publish one SPF record for " + domain + ":", spfLine(domain, proposeSPF(o.record, addresses))}
-	if o.result == spf.PermError && len(spfRecords(o.txt.Texts())) > 1 {
+	if o.result == spf.PermError && len(spfwalk.Records(o.txt.Texts())) > 1 {
 		p.Mend[0] = "Publish a single SPF record for " + domain + ", with the terms of all:"
 	}
 	return p
@@ -76,7 +68,7 @@ func (o *spfOutcome) part(subject, domain string, addr netip.Addr, addresses []n
 
 func permWords(o *spfOutcome) string {
 	switch {
-	case len(spfRecords(o.txt.Texts())) > 1:
+	case len(spfwalk.Records(o.txt.Texts())) > 1:
 		return "there are several, which makes all of them void (RFC 7208 section 4.5)"
 	case errors.Is(o.err, spf.ErrLookupLimitReached):
 		return "it needs more than ten look-ups (RFC 7208 section 4.6.4)"
@@ -100,19 +92,7 @@ func untoldSPF(subject string, o *spfOutcome) fleet.Part {
 	return p
 }
 
-func spfLine(domain, record string) string { return domain + ". IN TXT " + quoteTXT(record) }
-
-// quoteTXT writes a text as the strings of a TXT record, 255 bytes each at the most (RFC 1035 section 3.3.14).
-func quoteTXT(text string) string {
-	var parts []string
-	for {
-		n := min(len(text), 255)
-		parts = append(parts, `"`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text[:n])+`"`)
-		if text = text[n:]; text == "" {
-			return strings.Join(parts, " ")
-		}
-	}
-}
+func spfLine(domain, record string) string { return domain + ". IN TXT " + dnsask.Quote(record) }
 
 // proposeSPF puts the addresses that a record lacks into it, before the term that ends it. Without a record it makes one.
 func proposeSPF(record string, addresses []netip.Addr) string {
@@ -161,12 +141,13 @@ func (s spfResolver) ask(ctx context.Context, name string, qtype uint16) (*Answe
 // dnsError is an answer without records as package net tells it.
 func dnsError(a *Answer) error {
 	switch {
-	case a.Status == Found:
+	case !a.Known():
+		return &net.DNSError{Err: string(a.Untold.Reason), Name: a.Name, Server: a.Untold.Server, IsTemporary: true,
+			IsTimeout: a.Untold.Reason == dnsask.Timeout}
+	case a.Found():
 		return nil
-	case a.Known():
-		return &net.DNSError{Err: string(a.Status), Name: a.Name, Server: a.Server, IsNotFound: true}
 	}
-	return &net.DNSError{Err: a.problem(), Name: a.Name, Server: a.Server, IsTemporary: true, IsTimeout: a.Status == Timeout}
+	return &net.DNSError{Err: "no such record", Name: a.Name, Server: a.Server, IsNotFound: true}
 }
 
 // LookupTXT implements [spf.DNSResolver].

@@ -56,7 +56,7 @@ func takesNoMail(ctx context.Context, f *Facts, domain string) *fleet.Part {
 		p := untold(domain, mx)
 		return &p
 	}
-	if mx.Status == Found && !(len(mx.Records) == 1 && mx.Texts()[0] == "0 ") { // a null MX (RFC 7505)
+	if mx.Found() && !(len(mx.Records) == 1 && mx.Texts()[0] == "0 ") { // a null MX (RFC 7505)
 		return nil
 	}
 	p := part(domain, fleet.GradeNA, "%s takes no mail: it has no MX", domain)

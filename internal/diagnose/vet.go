@@ -24,9 +24,9 @@ type vetted struct {
 // record nor its absence would mean anything.
 func (r *Resolver) vet(ctx context.Context) []vetted {
 	r.vetting.Do(func() {
-		r.vetted = make([]vetted, len(r.o.Servers))
+		r.vetted = make([]vetted, len(r.list))
 		var all sync.WaitGroup
-		for i, server := range r.o.Servers {
+		for i, server := range r.list {
 			all.Go(func() { r.vetted[i] = r.vetOne(ctx, server) })
 		}
 		all.Wait()
@@ -42,16 +42,18 @@ func (r *Resolver) vetOne(ctx context.Context, server string) vetted {
 	v.evidence = append(v.evidence, root.String())
 	switch {
 	case !root.Known():
-		v.trouble = server + ": " + string(root.Status)
+		why := *root.Untold
+		why.Name = ""
+		v.trouble = why.Error()
 		return v
-	case root.Status != Found:
+	case !root.Found():
 		v.trouble = server + " says that the root of DNS has no name servers"
 		return v
 	}
 	for _, parent := range []string{"invalid.", "example.com."} {
 		none := r.exchange(ctx, server, question{strings.ToLower(rand.Text()) + "." + parent, dns.TypeA})
 		v.evidence = append(v.evidence, none.String())
-		if none.Status == Found {
+		if none.Found() {
 			v.trouble = server + " answers " + strings.Join(none.Texts(), ", ") + " for a name that doesn't exist"
 		}
 	}
@@ -70,7 +72,7 @@ func (r *Resolver) servers(ctx context.Context) (good []string) {
 
 // trouble says why nothing can be asked; empty while at least one server can be.
 func (r *Resolver) trouble(ctx context.Context) string {
-	if len(r.o.Servers) == 0 {
+	if len(r.list) == 0 {
 		return "none is configured"
 	}
 	var why []string

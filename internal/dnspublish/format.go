@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postfleet/postfleet/internal/dnsask"
+	"github.com/postfleet/postfleet/internal/dnsask/spfwalk"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -20,7 +22,7 @@ const (
 // DefaultTTL is what records get in zone files and scripts.
 const DefaultTTL = time.Hour
 
-// Format writes a plan in one of the forms. What DNS said is made safe for terminals and files: see escape.
+// Format writes a plan in one of the forms. What DNS said is made safe for terminals and files: see [dnsask.Escape].
 func Format(plan *fleet.DNSPlan, format string) (string, error) {
 	var out strings.Builder
 	switch format {
@@ -48,7 +50,7 @@ var statusWords = map[fleet.DNSStatus]string{fleet.DNSThere: "there", fleet.DNSM
 
 func writeText(out *strings.Builder, plan *fleet.DNSPlan) {
 	for _, problem := range plan.Problems {
-		fmt.Fprintf(out, "! %s\n", escape(problem))
+		fmt.Fprintf(out, "! %s\n", dnsask.Escape(problem))
 	}
 	domain := "-"
 	for i := range plan.Records {
@@ -67,17 +69,17 @@ func writeText(out *strings.Builder, plan *fleet.DNSPlan) {
 		}
 		fmt.Fprintf(out, "  %-14s  %s  %s\n", status, r.Name, r.Type)
 		if r.Status != fleet.DNSThere && r.Value != "" {
-			fmt.Fprintf(out, "      %s\n", escape(r.Value))
+			fmt.Fprintf(out, "      %s\n", dnsask.Escape(r.Value))
 		}
 		if r.Text != "" {
-			fmt.Fprintf(out, "      # %s\n", escape(r.Text))
+			fmt.Fprintf(out, "      # %s\n", dnsask.Escape(r.Text))
 		}
 	}
 	for i := range plan.SPF {
 		if s := &plan.SPF[i]; s.Proposed != "" {
-			fmt.Fprintf(out, "\nSPF of %s takes %d of %d look-ups\n", s.Domain, s.Lookups, maxSPFLookups)
+			fmt.Fprintf(out, "\nSPF of %s takes %d of %d look-ups\n", s.Domain, s.Lookups, spfwalk.MaxLookups)
 			if s.Shorter != "" {
-				fmt.Fprintf(out, "  shorter, %d look-ups: %s\n  # %s\n", s.ShorterLookups, escape(s.Shorter), s.ShorterText)
+				fmt.Fprintf(out, "  shorter, %d look-ups: %s\n  # %s\n", s.ShorterLookups, dnsask.Escape(s.Shorter), s.ShorterText)
 			}
 		}
 	}
@@ -87,7 +89,7 @@ func writeText(out *strings.Builder, plan *fleet.DNSPlan) {
 // other zones and stand as comments.
 func writeZone(out *strings.Builder, plan *fleet.DNSPlan) {
 	for _, problem := range plan.Problems {
-		fmt.Fprintf(out, "; %s\n", escape(problem))
+		fmt.Fprintf(out, "; %s\n", dnsask.Escape(problem))
 	}
 	for i := range plan.Records {
 		r := &plan.Records[i]
@@ -96,7 +98,7 @@ func writeZone(out *strings.Builder, plan *fleet.DNSPlan) {
 		}
 		fmt.Fprintf(out, "; %s %s: %s", r.Kind, statusWords[r.Status], strings.Join(r.Nodes, ", "))
 		if r.Text != "" {
-			fmt.Fprintf(out, " %s", escape(r.Text))
+			fmt.Fprintf(out, " %s", dnsask.Escape(r.Text))
 		}
 		out.WriteByte('\n')
 		if r.Type != "TXT" || r.Status == fleet.DNSRemovable || r.Advice && r.Status != fleet.DNSThere {
@@ -110,19 +112,9 @@ func writeZone(out *strings.Builder, plan *fleet.DNSPlan) {
 func ZoneLine(name, kind, value string) string {
 	data := value + "."
 	if kind == "TXT" {
-		data = quoted(value)
+		data = dnsask.Quote(value)
 	}
 	return fmt.Sprintf("%s.\t%d\tIN\t%s\t%s", name, int(DefaultTTL/time.Second), kind, data)
-}
-
-// quoted cuts a text into the strings that a TXT record takes.
-func quoted(text string) string {
-	var parts []string
-	for len(text) > maxString {
-		parts = append(parts, `"`+escape(text[:maxString])+`"`)
-		text = text[maxString:]
-	}
-	return strings.Join(append(parts, `"`+escape(text)+`"`), " ")
 }
 
 // writeScript writes what nsupdate takes. Each change has its condition and is sent alone, so that one that is refused keeps no
@@ -130,7 +122,7 @@ func quoted(text string) string {
 func writeScript(out *strings.Builder, plan *fleet.DNSPlan) {
 	out.WriteString("; nsupdate -k KEYFILE THISFILE\n; Add a line \"server ADDRESS\" here unless the zones' SOA records name the primary.\n")
 	for _, problem := range plan.Problems {
-		fmt.Fprintf(out, "; %s\n", escape(problem))
+		fmt.Fprintf(out, "; %s\n", dnsask.Escape(problem))
 	}
 	for i := range plan.Records {
 		r := &plan.Records[i]
@@ -143,10 +135,10 @@ func writeScript(out *strings.Builder, plan *fleet.DNSPlan) {
 		case r.Status == fleet.DNSMissing:
 			fmt.Fprintf(out, "\nprereq nxrrset %s. TXT\nupdate add %s\nsend\n", r.Name, flat(ZoneLine(r.Name, r.Type, r.Value)))
 		case r.Status == fleet.DNSDiffers && r.Kind == fleet.DNSSPF && len(r.Seen) == 1 && r.Seen[0] != r.Value:
-			fmt.Fprintf(out, "\nprereq yxrrset %s. TXT\nupdate delete %s. TXT %s\nupdate add %s\nsend\n", r.Name, r.Name, quoted(r.Seen[0]),
+			fmt.Fprintf(out, "\nprereq yxrrset %s. TXT\nupdate delete %s. TXT %s\nupdate add %s\nsend\n", r.Name, r.Name, dnsask.Quote(r.Seen[0]),
 				flat(ZoneLine(r.Name, r.Type, r.Value)))
 		case r.Status == fleet.DNSRemovable:
-			fmt.Fprintf(out, "\n; no longer needed\nupdate delete %s. TXT %s\nsend\n", r.Name, quoted(r.Value))
+			fmt.Fprintf(out, "\n; no longer needed\nupdate delete %s. TXT %s\nsend\n", r.Name, dnsask.Quote(r.Value))
 		}
 	}
 }

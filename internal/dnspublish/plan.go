@@ -98,7 +98,7 @@ func (p *Planner) key(ctx context.Context, key *fleet.Key) fleet.DNSRecord {
 	if err != nil {
 		record.Status, record.Text = fleet.DNSUnknown, "could not tell: "+err.Error()
 	} else {
-		p.compare(&record, answer.Texts)
+		p.compare(&record, answer.Texts())
 	}
 	switch {
 	case key.Stage == fleet.StageRetired && record.Status == fleet.DNSUnknown:
@@ -141,7 +141,7 @@ func (p *Planner) text(ctx context.Context, record fleet.DNSRecord, prefix, why 
 		record.Status, record.Text = fleet.DNSUnknown, "could not tell: "+err.Error()
 		return record
 	}
-	for _, text := range answer.Texts {
+	for _, text := range answer.Texts() {
 		if strings.HasPrefix(strings.ToLower(strings.ReplaceAll(text, " ", "")), prefix) {
 			record.Seen = append(record.Seen, text)
 		}
@@ -180,14 +180,15 @@ func (p *Planner) pointer(ctx context.Context, from *fleet.SendingAddress) fleet
 		record.Status, record.Text = fleet.DNSUnknown, "could not tell: "+err.Error()
 		return record
 	}
-	record.Seen = answer.Names
-	if len(answer.Names) == 0 {
+	names := answer.Names()
+	record.Seen = names
+	if len(names) == 0 {
 		record.Status = fleet.DNSMissing
 		record.Text = "the provider of the address " + from.Address + " sets it"
 		return record
 	}
 	addr, _ := netip.ParseAddr(from.Address)
-	for _, name := range answer.Names {
+	for _, name := range names {
 		switch matches, err := p.forward(ctx, name, addr); {
 		case err != nil:
 			record.Status, record.Text = fleet.DNSUnknown, "could not tell whether "+name+" leads back: "+err.Error()
@@ -202,7 +203,7 @@ func (p *Planner) pointer(ctx context.Context, from *fleet.SendingAddress) fleet
 		}
 	}
 	record.Status = fleet.DNSDiffers
-	record.Text = strings.Join(answer.Names, ", ") + " doesn't lead back to " + from.Address
+	record.Text = strings.Join(names, ", ") + " doesn't lead back to " + from.Address
 	return record
 }
 
@@ -215,7 +216,7 @@ func (p *Planner) forward(ctx context.Context, name string, addr netip.Addr) (bo
 	if err != nil {
 		return false, err
 	}
-	return slices.Contains(answer.Addrs, addr), nil
+	return slices.Contains(answer.Addrs(), addr), nil
 }
 
 // Public tells whether the world may see mail come from an address: no private, loopback or link-local one.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/postfleet/postfleet/internal/dnsask"
+	"github.com/postfleet/postfleet/internal/dnsask/spfwalk"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -86,12 +88,7 @@ func wanted(r *fleet.DNSRecord, current []string, compare func(string, []string)
 		}
 		return change, ""
 	case fleet.DNSSPF:
-		var records []string
-		for _, text := range current {
-			if isSPF(text) {
-				records = append(records, text)
-			}
-		}
+		records := spfwalk.Records(current)
 		switch {
 		case slices.Equal(records, []string{r.Value}):
 			return nil, ""
@@ -126,7 +123,7 @@ func (p *Prepared) Diff() string {
 		}
 	}
 	for _, left := range p.Left {
-		fmt.Fprintf(&out, "= %s: %s\n", left.Name, escape(left.Why))
+		fmt.Fprintf(&out, "= %s: %s\n", left.Name, dnsask.Escape(left.Why))
 	}
 	return out.String()
 }

@@ -4,13 +4,15 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/miekg/dns"
 )
 
-// serve answers from lines of a zone file, authoritatively for everything; names under "broken." get SERVFAIL.
-func serve(t *testing.T, zone string) *Resolver {
+// serve answers from lines of a zone file, authoritatively for everything, and counts the questions; names under "broken." get
+// SERVFAIL.
+func serve(t *testing.T, zone string) (*Resolver, *atomic.Int64) {
 	t.Helper()
 	var records []dns.RR
 	parser := dns.NewZoneParser(strings.NewReader(zone), ".", "")
@@ -29,7 +31,9 @@ func serve(t *testing.T, zone string) *Resolver {
 	if err != nil {
 		t.Fatal(err)
 	}
+	asked := new(atomic.Int64)
 	server := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		asked.Add(1)
 		reply := new(dns.Msg)
 		reply.SetReply(q)
 		name, exists := q.Question[0].Name, false
@@ -62,5 +66,5 @@ func serve(t *testing.T, zone string) *Resolver {
 		_ = server.Shutdown()
 		serving.Wait()
 	})
-	return &Resolver{Servers: []string{packets.LocalAddr().String()}}
+	return &Resolver{Servers: []string{packets.LocalAddr().String()}}, asked
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/postfleet/postfleet/internal/dnsask/spfwalk"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -15,52 +16,50 @@ func (p *Planner) shorten(ctx context.Context, plan *fleet.SPFPlan, egress []fle
 	if plan.Proposed == "" {
 		return
 	}
-	over := plan.Lookups > maxSPFLookups || plan.Void > maxSPFVoid
+	over := plan.Lookups > spfwalk.MaxLookups || plan.Void > spfwalk.MaxVoid
 	var networks []netip.Prefix
 	var kept []string
 	flattened := false
-	for _, t := range parseSPF(plan.Proposed) {
-		prefix, isAddress := spfPrefix(t.value)
+	for _, t := range spfwalk.Parse(plan.Proposed) {
+		network, isAddress := t.Network()
 		switch {
-		case t.qualifier == '+' && (t.name == "ip4" || t.name == "ip6") && isAddress:
-			networks = append(networks, prefix)
-		case over && t.qualifier == '+' && (t.name == "a" || t.name == "mx" || t.name == "include"):
-			found, ok := p.flatten(ctx, plan.Domain, t)
+		case t.Qualifier == '+' && isAddress:
+			networks = append(networks, network)
+		case over && t.Qualifier == '+' && (t.Name == "a" || t.Name == "mx" || t.Name == "include"):
+			found, ok := p.flatten(ctx, plan.Domain, &t)
 			if !ok {
-				kept = append(kept, t.text)
+				kept = append(kept, t.Text)
 				continue
 			}
 			networks, flattened = append(networks, found...), true
-		case !slices.Contains(kept, t.text):
-			kept = append(kept, t.text)
+		case !slices.Contains(kept, t.Text):
+			kept = append(kept, t.Text)
 		}
 	}
 	words := []string{"v=spf1"}
-	for _, prefix := range join(networks) {
-		words = append(words, mechanism(prefix))
+	for _, network := range join(networks) {
+		words = append(words, spfwalk.Mechanism(network))
 	}
 	short := strings.Join(append(words, kept...), " ")
-	again := &spfWalk{resolver: p.Resolver}
-	again.walk(ctx, plan.Domain, short, true, 0)
-	if again.failure != nil || len(short) >= len(plan.Proposed) && again.lookups >= plan.Lookups {
+	again := p.walk(ctx, plan.Domain, short)
+	if len(again.Untold) > 0 || len(short) >= len(plan.Proposed) && len(again.Lookups) >= plan.Lookups {
 		return
 	}
 	for _, one := range egress { // it must not lose anybody
-		if addr, err := netip.ParseAddr(one.Address); err == nil && !again.covers(addr) {
+		if addr, err := netip.ParseAddr(one.Address); err == nil && !again.Covers(addr) {
 			return
 		}
 	}
-	plan.Shorter, plan.ShorterLookups, plan.ShorterText = short, again.lookups, "addresses joined, none said twice"
+	plan.Shorter, plan.ShorterLookups, plan.ShorterText = short, len(again.Lookups), "addresses joined, none said twice"
 	if flattened {
 		plan.ShorterText = "names are replaced by the addresses that they have today: look at it again when a provider moves"
 	}
 }
 
-// flatten is what one mechanism lets pass now; not where that depends on the mail.
-func (p *Planner) flatten(ctx context.Context, domain string, t term) ([]netip.Prefix, bool) {
-	walk := &spfWalk{resolver: p.Resolver}
-	walk.walk(ctx, domain, "v=spf1 "+t.text, true, 0)
-	return walk.passes, walk.failure == nil && walk.wrong == "" && len(walk.unclear) == 0 && len(walk.passes) > 0
+// flatten is what one mechanism lets pass now; not where that depends on the mail, or is everybody.
+func (p *Planner) flatten(ctx context.Context, domain string, t *spfwalk.Term) ([]netip.Prefix, bool) {
+	w := p.walk(ctx, domain, "v=spf1 "+t.Text)
+	return w.Passes, len(w.Passes) > 0 && len(w.Untold)+len(w.Broken)+len(w.Unclear)+len(w.Open) == 0
 }
 
 // join drops networks that lie in others and joins two halves to the whole, until nothing is left to join. It never covers an

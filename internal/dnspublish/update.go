@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/postfleet/postfleet/internal/dnsask"
 )
 
 // Updater changes zones on their primary server.
@@ -60,7 +62,7 @@ func (u *Updater) Current(ctx context.Context, name string) ([]string, error) {
 			return nil, fmt.Errorf("%s is an alias of %s: its records belong there", name, alias.Target)
 		}
 		if txt, ok := rr.(*dns.TXT); ok && strings.EqualFold(txt.Hdr.Name, dns.Fqdn(name)) {
-			texts = append(texts, unescape(strings.Join(txt.Txt, "")))
+			texts = append(texts, dnsask.Text(txt))
 		}
 	}
 	return texts, nil
@@ -142,17 +144,9 @@ func updateError(rcode int) error {
 }
 
 func (u *Updater) txt(name, text string) dns.RR {
-	var parts []string
-	for len(text) > maxString {
-		parts = append(parts, escape(text[:maxString]))
-		text = text[maxString:]
-	}
 	return &dns.TXT{Hdr: dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeTXT, Class: dns.ClassINET,
-		Ttl: uint32(cmp.Or(u.TTL, time.Hour) / time.Second)}, Txt: append(parts, escape(text))} //nolint:gosec // bounded by the configuration
+		Ttl: uint32(cmp.Or(u.TTL, time.Hour) / time.Second)}, Txt: dnsask.Strings(text)} //nolint:gosec // bounded by the configuration
 }
-
-// maxString is the longest character-string of a TXT record (RFC 1035 section 3.3.14).
-const maxString = 255
 
 // tsigFudge is how far the clocks may be apart, in seconds (RFC 8945 section 10).
 const tsigFudge = 300
@@ -181,7 +175,7 @@ func (u *Updater) exchange(ctx context.Context, m *dns.Msg, sign bool) (*dns.Msg
 	case errors.Is(err, dns.ErrAuth): // NOTAUTH, and not for the signature's sake
 		return nil, ErrZone
 	case err != nil:
-		return nil, fmt.Errorf("ask %s: %w", u.Server, netWords(err, timeout))
+		return nil, dnsask.NoReply(err, u.Server, timeout)
 	case sign && u.Key != nil && reply.IsTsig() == nil && reply.Rcode == dns.RcodeSuccess:
 		return nil, fmt.Errorf("ask %s: its answer isn't signed, so it may be anybody's", u.Server)
 	}

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/postfleet/postfleet/internal/config"
 	"github.com/postfleet/postfleet/internal/diagnose"
 	"github.com/postfleet/postfleet/internal/dkim"
@@ -47,7 +45,7 @@ func (q *inquiry) facts(ctx context.Context) *diagnose.Facts {
 	c := &q.config.Diagnose
 	f := &diagnose.Facts{
 		Node: q.name, Now: q.now, Started: q.started,
-		DNS:   diagnose.NewResolver(diagnose.ResolverOptions{Servers: resolvers(&q.config.DNS), Timeout: q.config.DNS.Timeout.Std()}),
+		DNS:   diagnose.NewResolver(diagnose.ResolverOptions{Servers: ResolverOf(&q.config.DNS).Used(), Timeout: q.config.DNS.Timeout.Std()}),
 		Peers: q.peers.Peers, PeersSeen: q.peers.Seen, PeersNote: q.peers.Note, Claims: q.claims,
 		SMTP: string(q.config.Postfix.SMTPAddress), Milter: milterPlaces(q.config), Captured: q.capture,
 		Disks:      disks(q.config),
@@ -137,24 +135,6 @@ func sendingDomains(c *config.Milter, keys []fleet.Key) (domains []string) {
 		}
 	}
 	return domains
-}
-
-// resolvers are those of the configuration, or the system's.
-func resolvers(c *config.DNS) (servers []string) {
-	for _, server := range c.Resolvers {
-		servers = append(servers, string(server))
-	}
-	if len(servers) > 0 {
-		return servers
-	}
-	system, err := dns.ClientConfigFromFile("/etc/resolv.conf")
-	if err != nil {
-		return nil
-	}
-	for _, server := range system.Servers {
-		servers = append(servers, net.JoinHostPort(server, system.Port))
-	}
-	return servers
 }
 
 // milterPlaces are the milter's sockets as Postfix names them.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/postfleet/postfleet/internal/dkim"
 	"github.com/postfleet/postfleet/internal/dkim/life"
+	"github.com/postfleet/postfleet/internal/dnsask"
 	"github.com/postfleet/postfleet/internal/dnspublish"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
@@ -69,12 +70,12 @@ func observe(ctx context.Context, r *dnspublish.Resolver, key *fleet.Key) life.O
 	seen := life.Observation{Name: key.Name, Text: key.Text}
 	answer, err := r.TXT(ctx, key.Name)
 	if err == nil {
-		seen.Record, seen.Words = dkim.CompareRecord(key.Text, answer.Texts)
+		seen.Record, seen.Words = dkim.CompareRecord(key.Text, answer.Texts())
 		news := seen.Record != key.Found.Record && (key.Found.Record == fleet.RecordMatches || key.Stage == fleet.StageActive)
 		if seen.Record != fleet.RecordMatches && news {
-			answer, err = r.Confirmed(ctx, key.Name, dns.TypeTXT, func(a, b *dnspublish.Answer) bool {
-				first, _ := dkim.CompareRecord(key.Text, a.Texts)
-				second, _ := dkim.CompareRecord(key.Text, b.Texts)
+			answer, err = r.Confirmed(ctx, key.Name, dns.TypeTXT, func(a, b *dnsask.Answer) bool {
+				first, _ := dkim.CompareRecord(key.Text, a.Texts())
+				second, _ := dkim.CompareRecord(key.Text, b.Texts())
 				return first == second
 			})
 		}
@@ -83,7 +84,7 @@ func observe(ctx context.Context, r *dnspublish.Resolver, key *fleet.Key) life.O
 		seen.Record, seen.Words = fleet.RecordUnknown, "could not tell: "+err.Error()
 		return seen
 	}
-	seen.Record, seen.Words = dkim.CompareRecord(key.Text, answer.Texts)
+	seen.Record, seen.Words = dkim.CompareRecord(key.Text, answer.Texts())
 	return seen
 }
 

@@ -79,8 +79,8 @@ var moods = []struct {
 	name string
 	is   int32
 	says string
-}{{"gone", silent, "nothing came within"}, {"lying", lying, "without the zone's SOA"}, {"failing", failing, "SERVFAIL"},
-	{"confused", confused, "another question"}, {"slow", slow, "nothing came within"}}
+}{{"gone", silent, "no answer in time"}, {"lying", lying, "without the zone's SOA"}, {"failing", failing, "SERVFAIL"},
+	{"confused", confused, "another question"}, {"slow", slow, "no answer in time"}}
 
 // awaitFailure waits until the node says of every key that it could not tell, and why.
 func (s *site) awaitFailure(t *testing.T, ctx context.Context, node, why string) {

@@ -25,7 +25,7 @@ var leaves = []string{"internal/config", "internal/dkim", "internal/postfixlog",
 var edges = []string{"milter", "internal/nodeapi", "consul", "aggregator"}
 
 // tools know nothing of the project, and anybody but the vocabulary may use them.
-var tools = []string{"internal/crowd"}
+var tools = []string{"internal/crowd", "internal/dnsask"}
 
 // configReaders are the only ones that see the configuration.
 var configReaders = []string{"internal/node", "cmd/postfleet", "test"}
@@ -69,6 +69,8 @@ func TestRuleFinds(t *testing.T) {
 		{"library of another", module + "internal/nodeapi", "modernc.org/sqlite"},
 		{"sub-package of another's library", module + "internal/node", "github.com/emersion/go-msgauth/dkim"},
 		{"tool with the vocabulary", module + "internal/crowd", module + "internal/fleet"},
+		{"tool with tool", module + "internal/dnsask/spfwalk", module + "internal/crowd"},
+		{"tool with a leaf", module + "internal/dnsask", module + "internal/dnspublish"},
 		{"fleet with a tool", module + "internal/fleet", module + "internal/crowd"},
 		{"storage that knows the web", module + "internal/repository", "net/http"},
 		{"parser with I/O", module + "internal/postfixlog", "os"},

@@ -1,0 +1,52 @@
+package dnsask
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// FuzzText: whatever a text holds, it comes back from the wire and from a zone file as it was, and nothing in its zone form ends
+// the string or acts in a terminal.
+func FuzzText(f *testing.F) {
+	for _, seed := range []string{"", "v=spf1 -all", `a\b"c`, "\x1b[31m\x00\xff", strings.Repeat(`\`, 256), `\200`, "x\\"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 4000 {
+			return
+		}
+		quoted := Quote(text)
+		if strings.ContainsFunc(quoted, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Errorf("%q", quoted)
+		}
+		rr, err := dns.NewRR("x. TXT " + quoted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		message := new(dns.Msg)
+		message.Answer = []dns.RR{rr, &dns.TXT{Hdr: *rr.Header(), Txt: Strings(text)}}
+		wire, err := message.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back := new(dns.Msg)
+		if err := back.Unpack(wire); err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range back.Answer {
+			if got := Text(one.(*dns.TXT)); got != text {
+				t.Errorf("%q comes back as %q", text, got)
+			}
+		}
+	})
+}
+
+func TestStrings(t *testing.T) {
+	for length, want := range map[int]int{0: 1, 255: 1, 256: 2, 510: 2, 511: 3} {
+		if got := len(Strings(strings.Repeat("x", length))); got != want {
+			t.Errorf("%d bytes: %d strings, expected %d", length, got, want)
+		}
+	}
+}
