@@ -21,6 +21,10 @@ type Wiring struct {
 	Local   string // HOST:PORT for the mail of other nodes
 }
 
+// ownDomain lets mail for a domain wait whose mail server is the carrier itself (error(8)): another node took that mail, which
+// might not know the domain, and what would deliver it here is for the administrator to say.
+const ownDomain = "retry:4.4.6 This node is the domain's mail server: its best_mx_transport has to say what delivers there"
+
 // Services are what master.cf needs.
 func (w Wiring) Services() []Service {
 	name := w.LogName
@@ -43,6 +47,7 @@ func (w Wiring) Services() []Service {
 		{carryService, "unix", "smtp", []string{
 			"syslog_name=" + name + "/" + carryService,
 			"smtp_fallback_relay=",
+			"{best_mx_transport=" + ownDomain + "}", // instead of the bounce "mail for … loops back to myself"
 		}, "Mail of other nodes, on to its destination."},
 		{w.Local, "inet", "smtpd", []string{
 			"syslog_name=" + name + "/" + hopService,

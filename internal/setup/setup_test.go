@@ -30,6 +30,7 @@ const socket = "unix:postfleet/milter.sock"
 var relay = &Relay{Map: "socketmap:unix:postfleet/map.sock:relay", Services: []Service{
 	{"postfleet-hop", "unix", "postfleet-hop unix - - y - - smtp -o syslog_name=postfix/postfleet-hop"},
 	{"127.0.0.1:10026", "inet", "127.0.0.1:10026 inet n - y - - smtpd -o content_filter=postfleet-carry:"},
+	{"postfleet-carry", "unix", "postfleet-carry unix - - y - - smtp -o smtp_fallback_relay= -o {best_mx_transport=retry:4.4.6 It is here}"},
 }}
 
 // configuration writes one and gives its directory.
@@ -101,7 +102,8 @@ func TestWireAndUnwire(t *testing.T) {
 			main: "sender_dependent_default_transport_maps = hash:/etc/postfix/by-sender\n",
 			want: Wanted{Milter: socket, Capture: CaptureOff, Relay: relay},
 			has: []string{"sender_dependent_default_transport_maps = hash:/etc/postfix/by-sender, " + relay.Map,
-				"postfleet-hop/unix/syslog_name = postfix/postfleet-hop", "127.0.0.1:10026/inet/content_filter = postfleet-carry:"},
+				"postfleet-hop/unix/syslog_name = postfix/postfleet-hop", "127.0.0.1:10026/inet/content_filter = postfleet-carry:",
+				"postfleet-carry/unix/best_mx_transport = retry:4.4.6 It is here"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +163,7 @@ func TestServicesAreCompleted(t *testing.T) {
 	dir := configuration(t, "milter_default_action = tempfail\n",
 		"127.0.0.1:10026 inet n - n - - smtpd\n  -o content_filter=mine:\n  -o smtpd_timeout=60s\n")
 	want := Wanted{Milter: socket, Capture: CaptureOff, Relay: &Relay{Map: relay.Map, Services: []Service{{"127.0.0.1:10026", "inet",
-		"127.0.0.1:10026 inet n - n - - smtpd -o content_filter=postfleet-carry: -o smtpd_proxy_filter= -o mynetworks=0.0.0.0/0,[::]/0"}}}}
+		"127.0.0.1:10026 inet n - n - - smtpd -o content_filter=postfleet-carry: -o smtpd_proxy_filter= -o mynetworks=0.0.0.0/0,[::]/0 -o {smtpd_banner=with blanks}"}}}}
 	plan, err := Wire(t.Context(), dir, want)
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +173,7 @@ func TestServicesAreCompleted(t *testing.T) {
 	}
 	write(t, plan)
 	after := shown(t, dir)
-	for _, line := range []string{"content_filter = mine:", "smtpd_timeout = 60s", "smtpd_proxy_filter =", "mynetworks = 0.0.0.0/0,[::]/0"} {
+	for _, line := range []string{"content_filter = mine:", "smtpd_timeout = 60s", "smtpd_proxy_filter =", "mynetworks = 0.0.0.0/0,[::]/0", "smtpd_banner = with blanks"} {
 		if !strings.Contains(after, "127.0.0.1:10026/inet/"+line) {
 			t.Errorf("without %q:\n%s", line, after)
 		}

@@ -66,6 +66,7 @@ func (w *wiring) complete(ctx context.Context, key, line string) error {
 		return err
 	}
 	for _, option := range strings.Split(line, " -o ")[1:] {
+		option = strings.TrimSuffix(strings.TrimPrefix(option, "{"), "}") // around a value with blanks, in master.cf alone
 		name, value, _ := strings.Cut(option, "=")
 		at := slices.IndexFunc(all, func(o override) bool { return o.service == key && o.name == name })
 		if at < 0 {
