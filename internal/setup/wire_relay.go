@@ -70,7 +70,7 @@ func (w *wiring) complete(ctx context.Context, key, line string) error {
 		name, value, _ := strings.Cut(option, "=")
 		at := slices.IndexFunc(all, func(o override) bool { return o.service == key && o.name == name })
 		if at < 0 {
-			if _, err := w.postconf(ctx, "-P", key+"/"+option); err != nil {
+			if err := w.addOption(ctx, key, name, value); err != nil {
 				return err
 			}
 		} else if all[at].value != value {
@@ -78,6 +78,20 @@ func (w *wiring) complete(ctx context.Context, key, line string) error {
 		}
 	}
 	return nil
+}
+
+// addOption adds an option to a service. What postconf -P doesn't take, a value with blanks, goes behind the entry as it is.
+func (w *wiring) addOption(ctx context.Context, key, name, value string) error {
+	if !strings.ContainsAny(value, " \t") {
+		_, err := w.postconf(ctx, "-P", key+"/"+name+"="+value)
+		return err
+	}
+	entry, err := w.postconf(ctx, "-M", key)
+	if err != nil {
+		return err
+	}
+	_, err = w.postconf(ctx, "-M", key+"="+strings.TrimSpace(entry)+" -o {"+name+"="+value+"}")
+	return err
 }
 
 // unwireMap takes the map out, and tells whether it was there.
