@@ -84,7 +84,7 @@ func (f *Facts) differs(k *Key, text, words string) string {
 
 // publicOf is the public key as a record writes it.
 func publicOf(record string) string {
-	values, _, _ := tags(record)
+	values, _ := tags(record)
 	return strings.Join(strings.Fields(values["p"]), "")
 }
 

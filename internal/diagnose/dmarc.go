@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/postfleet/postfleet/internal/dnsask"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -33,32 +34,25 @@ func organisational(domain string) string {
 	return org
 }
 
+var dmarcRecord = policyRecord{name: "DMARC", version: "v=DMARC1", void: "RFC 7489 section 6.6.3"}
+
 func dmarcOf(ctx context.Context, f *Facts, domain string) fleet.Part {
-	at := "_dmarc." + domain
-	txt := f.DNS.Ask(ctx, at, dns.TypeTXT)
-	records := beginningWith(txt.Texts(), "v=DMARC1")
-	asked := []*Answer{txt}
-	if org := organisational(domain); txt.Known() && len(records) == 0 && org != domain {
-		at = "_dmarc." + org
-		txt = f.DNS.Ask(ctx, at, dns.TypeTXT)
-		records = beginningWith(txt.Texts(), "v=DMARC1")
-		asked = append(asked, txt)
+	names := []string{"_dmarc." + domain}
+	if org := organisational(domain); org != domain {
+		names = append(names, "_dmarc."+org)
 	}
-	if !txt.Known() {
-		return untold(domain, asked...)
+	found, ended := dmarcRecord.find(ctx, f, domain, dmarcLine(domain, "none"), names...)
+	if ended != nil {
+		return *ended
 	}
 	p := part(domain, fleet.GradePass, "")
-	p.Evidence = lines(asked)
-	if len(records) != 1 {
+	p.Evidence = lines(found.asked)
+	if found.text == "" {
 		p.Grade, p.Seen = fleet.GradeFail, domain+" has no DMARC record"
 		p.Mend = []string{"Publish, to begin with reports only:", dmarcLine(domain, "none")}
-		if len(records) > 1 {
-			p.Seen = at + " has several DMARC records, which makes all of them void (RFC 7489 section 6.6.3)"
-			p.Mend[0] = "Publish a single one:"
-		}
 		return p
 	}
-	return f.judgeDMARC(ctx, p, domain, at, records[0])
+	return f.judgeDMARC(ctx, p, domain, found.at, found.text)
 }
 
 func dmarcLine(domain, policy string) string {
@@ -67,7 +61,7 @@ func dmarcLine(domain, policy string) string {
 
 // judgeDMARC looks into a record; at is where it stands.
 func (f *Facts) judgeDMARC(ctx context.Context, p fleet.Part, domain, at, text string) fleet.Part {
-	record, _, well := tags(text)
+	record, well := tags(text)
 	policy := strings.ToLower(record["p"])
 	if sub := strings.ToLower(record["sp"]); sub != "" && at != "_dmarc."+domain {
 		policy = sub
@@ -123,18 +117,8 @@ func (f *Facts) reportsElsewhere(ctx context.Context, domain, at, uri string) *A
 		return nil
 	}
 	a := f.DNS.Ask(ctx, strings.TrimPrefix(at, "_dmarc.")+"._report._dmarc."+to, dns.TypeTXT)
-	if a.Known() && len(beginningWith(a.Texts(), "v=DMARC1")) > 0 {
+	if a.Known() && len(dnsask.Versioned(a.Texts(), dmarcRecord.version)) > 0 {
 		return nil
 	}
 	return a
-}
-
-func beginningWith(texts []string, word string) (those []string) {
-	for _, text := range texts {
-		rest, found := strings.CutPrefix(text, word)
-		if rest = strings.TrimSpace(rest); found && (rest == "" || rest[0] == ';') {
-			those = append(those, text)
-		}
-	}
-	return those
 }

@@ -15,7 +15,7 @@ func FuzzStrangers(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		values, _, _ := tags(text)
+		values, _ := tags(text)
 		for name := range values {
 			if name != strings.ToLower(name) {
 				t.Errorf("tag %q", name)

@@ -30,24 +30,24 @@ var mtaSTS = Check{
 	},
 }
 
+var stsRecord = policyRecord{name: "MTA-STS", version: "v=STSv1", void: "RFC 8461 section 3.1"}
+
 func stsOf(ctx context.Context, f *Facts, domain string) fleet.Part {
 	if p := takesNoMail(ctx, f, domain); p != nil {
 		return *p
 	}
-	txt := f.DNS.Ask(ctx, "_mta-sts."+domain, dns.TypeTXT)
-	if !txt.Known() {
-		return untold(domain, txt)
+	at := "_mta-sts." + domain
+	line := at + `. IN TXT "v=STSv1; id=1"`
+	found, ended := stsRecord.find(ctx, f, domain, line, at)
+	if ended != nil {
+		return *ended
 	}
-	records := beginningWith(txt.Texts(), "v=STSv1")
 	p := part(domain, fleet.GradeWarn, "%s has no MTA-STS policy", domain)
-	p.Evidence = []string{txt.String()}
+	p.Evidence = lines(found.asked)
 	url := "https://mta-sts." + domain + "/.well-known/mta-sts.txt"
-	p.Mend = []string{"Publish the policy at " + url + " and then:", "_mta-sts." + domain + `. IN TXT "v=STSv1; id=1"`}
+	p.Mend = []string{"Publish the policy at " + url + " and then:", line}
 	switch {
-	case len(records) == 0:
-		return p
-	case len(records) > 1:
-		p.Grade, p.Seen = fleet.GradeFail, domain+" has several MTA-STS records, which makes all of them void (RFC 8461 section 3.1)"
+	case found.text == "":
 		return p
 	case f.HTTP == nil:
 		return part(domain, fleet.GradeNA, "the record is there; the policy is not fetched")

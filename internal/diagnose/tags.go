@@ -4,7 +4,7 @@ import "strings"
 
 // tags reads a list of tag=value pairs, as DKIM, DMARC, MTA-STS and TLS-RPT records are (RFC 6376 section 3.2). Names come in
 // lower case; names that are there twice, or without a value's "=", make it bad.
-func tags(text string) (values map[string]string, first string, good bool) {
+func tags(text string) (values map[string]string, good bool) {
 	values, good = map[string]string{}, true
 	for spec := range strings.SplitSeq(text, ";") {
 		if strings.TrimSpace(spec) == "" {
@@ -16,10 +16,7 @@ func tags(text string) (values map[string]string, first string, good bool) {
 			good = false
 			continue
 		}
-		if first == "" {
-			first = name
-		}
 		values[name] = strings.TrimSpace(value)
 	}
-	return values, first, good
+	return values, good
 }

@@ -20,27 +20,26 @@ var tlsRPT = Check{
 	},
 }
 
+var tlsRPTRecord = policyRecord{name: "TLS-RPT", version: "v=TLSRPTv1", void: "RFC 8460 section 3"}
+
 func tlsReports(ctx context.Context, f *Facts, domain string) fleet.Part {
 	if p := takesNoMail(ctx, f, domain); p != nil {
 		return *p
 	}
-	txt := f.DNS.Ask(ctx, "_smtp._tls."+domain, dns.TypeTXT)
-	if !txt.Known() {
-		return untold(domain, txt)
+	at := "_smtp._tls." + domain
+	line := at + `. IN TXT "v=TLSRPTv1; rua=mailto:tlsrpt@` + domain + `"`
+	found, ended := tlsRPTRecord.find(ctx, f, domain, line, at)
+	if ended != nil {
+		return *ended
 	}
-	records := beginningWith(txt.Texts(), "v=TLSRPTv1")
 	p := part(domain, fleet.GradePass, "%s asks for reports", domain)
-	p.Evidence = []string{txt.String()}
-	p.Mend = []string{"Publish:", "_smtp._tls." + domain + `. IN TXT "v=TLSRPTv1; rua=mailto:tlsrpt@` + domain + `"`}
-	switch {
-	case len(records) == 0:
+	p.Evidence = lines(found.asked)
+	p.Mend = []string{"Publish:", line}
+	if found.text == "" {
 		p.Grade, p.Seen = fleet.GradeWarn, domain+" asks for no TLS reports"
 		return p
-	case len(records) > 1:
-		p.Grade, p.Seen = fleet.GradeFail, domain+" has several TLS-RPT records, which makes all of them void (RFC 8460 section 3)"
-		return p
 	}
-	record, _, well := tags(records[0])
+	record, well := tags(found.text)
 	if rua := record["rua"]; !well || !strings.HasPrefix(rua, "mailto:") && !strings.HasPrefix(rua, "https:") {
 		p.Grade, p.Seen = fleet.GradeFail, "the TLS-RPT record of "+domain+" names nowhere to report to"
 		return p

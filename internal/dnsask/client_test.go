@@ -19,14 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // serve answers on UDP and TCP until the test ends. It gives HOST:PORT.
 func serve(t *testing.T, answer dns.HandlerFunc) string {
 	t.Helper()
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", packets.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, listener := listen(t)
 	for _, server := range []*dns.Server{{PacketConn: packets, Handler: answer}, {Listener: listener, Handler: answer}} {
 		started := make(chan struct{})
 		server.NotifyStartedFunc = func() { close(started) }
@@ -41,6 +34,25 @@ func serve(t *testing.T, answer dns.HandlerFunc) string {
 		})
 	}
 	return packets.LocalAddr().String()
+}
+
+// listen finds a port that is free for both.
+func listen(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var failed error
+	for range 50 {
+		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener, err := net.Listen("tcp", packets.LocalAddr().String())
+		if err == nil {
+			return packets, listener
+		}
+		failed = errors.Join(err, packets.Close())
+	}
+	t.Fatal(failed)
+	return nil, nil
 }
 
 func records(t *testing.T, lines ...string) (list []dns.RR) {

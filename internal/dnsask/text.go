@@ -28,6 +28,19 @@ func Text(rr *dns.TXT) string {
 	return out.String()
 }
 
+// Versioned are the texts whose first tag is a version, as "v=DMARC1": it stands alone or before a semicolon, and may have
+// blanks around it and its equals sign (RFC 7489 section 6.4).
+func Versioned(texts []string, version string) (those []string) {
+	for _, text := range texts {
+		first, _, _ := strings.Cut(text, ";")
+		name, value, found := strings.Cut(first, "=")
+		if found && strings.TrimSpace(name)+"="+strings.TrimSpace(value) == version {
+			those = append(those, text)
+		}
+	}
+	return those
+}
+
 // Escape is a text as a quoted string of a zone file takes it: nothing in it ends the string, or acts in a terminal.
 func Escape(text string) string {
 	var out strings.Builder

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 )
 
@@ -48,5 +49,12 @@ func TestStrings(t *testing.T) {
 		if got := len(Strings(strings.Repeat("x", length))); got != want {
 			t.Errorf("%d bytes: %d strings, expected %d", length, got, want)
 		}
+	}
+}
+
+func TestVersioned(t *testing.T) {
+	texts := []string{"v=DMARC1", "v=DMARC1; p=none", " v = DMARC1 ;p=none", "v=DMARC10; p=none", "p=none; v=DMARC1", "v=dmarc1; p=none", "V=DMARC1", "", "hello"}
+	if diff := cmp.Diff(texts[:3], Versioned(texts, "v=DMARC1")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

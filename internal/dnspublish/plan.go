@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/postfleet/postfleet/internal/dnsask"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -68,19 +69,19 @@ func (p *Planner) domain(ctx context.Context, domain string, keys []fleet.Key, e
 	}
 	spf, record := p.planSPF(ctx, domain, egress)
 	records = append(records, record, p.text(ctx, fleet.DNSRecord{Domain: domain, Kind: fleet.DNSDMARC, Name: "_dmarc." + domain,
-		Value: "v=DMARC1; p=none; rua=mailto:dmarc-reports@" + domain}, "v=dmarc1",
+		Value: "v=DMARC1; p=none; rua=mailto:dmarc-reports@" + domain}, "v=DMARC1",
 		"p=none asks for reports and changes nothing; quarantine or reject come when the reports are clean"))
 	for _, advice := range []struct {
-		kind                      fleet.DNSKind
-		name, value, prefix, text string
+		kind                       fleet.DNSKind
+		name, value, version, text string
 	}{
-		{fleet.DNSMTASTS, "_mta-sts." + domain, "v=STSv1; id=" + p.Now().UTC().Format("20060102150405"), "v=stsv1",
+		{fleet.DNSMTASTS, "_mta-sts." + domain, "v=STSv1; id=" + p.Now().UTC().Format("20060102150405"), "v=STSv1",
 			"for mail that the domain receives: https://mta-sts." + domain + "/.well-known/mta-sts.txt has to be there first (RFC 8461)"},
-		{fleet.DNSTLSRPT, "_smtp._tls." + domain, "v=TLSRPTv1; rua=mailto:tls-reports@" + domain, "v=tlsrptv1",
+		{fleet.DNSTLSRPT, "_smtp._tls." + domain, "v=TLSRPTv1; rua=mailto:tls-reports@" + domain, "v=TLSRPTv1",
 			"others report how their TLS to the domain went (RFC 8460)"},
 	} {
 		one := p.text(ctx, fleet.DNSRecord{Domain: domain, Kind: advice.kind, Name: advice.name, Value: advice.value, Advice: true},
-			advice.prefix, advice.text)
+			advice.version, advice.text)
 		records = append(records, one)
 	}
 	return records, spf
@@ -134,18 +135,14 @@ func (p *Planner) compare(record *fleet.DNSRecord, texts []string) {
 }
 
 // text is a record of which one with the right version is enough: what it says is the administrator's.
-func (p *Planner) text(ctx context.Context, record fleet.DNSRecord, prefix, why string) fleet.DNSRecord {
+func (p *Planner) text(ctx context.Context, record fleet.DNSRecord, version, why string) fleet.DNSRecord {
 	record.Type = "TXT"
 	answer, err := p.Resolver.TXT(ctx, record.Name)
 	if err != nil {
 		record.Status, record.Text = fleet.DNSUnknown, "could not tell: "+err.Error()
 		return record
 	}
-	for _, text := range answer.Texts() {
-		if strings.HasPrefix(strings.ToLower(strings.ReplaceAll(text, " ", "")), prefix) {
-			record.Seen = append(record.Seen, text)
-		}
-	}
+	record.Seen = dnsask.Versioned(answer.Texts(), version)
 	switch len(record.Seen) {
 	case 0:
 		record.Status, record.Text = fleet.DNSMissing, why

@@ -70,6 +70,8 @@ func zone(keys map[string]*dkim.Key) string {
 	line("_dmarc.elsewhere.test. TXT \"v=DMARC1; p=reject; rua=mailto:x@reports.invalidated.test\"")
 	line("_dmarc.dup.test. TXT \"v=DMARC1; p=reject\"\n_dmarc.dup.test. TXT \"v=DMARC1; p=none\"")
 	line("_smtp._tls.good.test. TXT \"v=TLSRPTv1; rua=mailto:tls@good.test\"\nadvised.test. MX 10 mx.good.test.\nmuddled.test. MX 10 mx.good.test.")
+	line("_smtp._tls.dup.test. TXT \"v=TLSRPTv1; rua=mailto:a@dup.test\"\n_smtp._tls.dup.test. TXT \"v=TLSRPTv1; rua=mailto:b@dup.test\"")
+	line("_mta-sts.dup.test. TXT \"v=STSv1; id=1\"\n_mta-sts.dup.test. TXT \"v=STSv1; id=2\"\ndup.test. MX 10 mx.good.test.")
 	line("_smtp._tls.muddled.test. TXT \"v=TLSRPTv1; rua=nobody\"")
 	// Blocklists.
 	line("2.0.0.127.bl.test. A 127.0.0.2\n11.2.0.192.bl.test. A 127.0.0.2\n11.2.0.192.bl.test. TXT \"https://bl.test/why?192.0.2.11\"")
@@ -217,6 +219,8 @@ func TestDNS(t *testing.T) {
 		{"TLS-RPT", "tls-rpt", facts{Domains: good}, want{grade: fleet.GradePass}},
 		{"no TLS-RPT", "tls-rpt", facts{Domains: []string{"advised.test"}}, want{fleet.GradeWarn, "no TLS reports", []string{"_smtp._tls.advised.test. IN TXT"}}},
 		{"TLS-RPT to nowhere", "tls-rpt", facts{Domains: []string{"muddled.test"}}, want{fleet.GradeFail, "nowhere to report to", []string{"rua=mailto:"}}},
+		{"TLS-RPT twice", "tls-rpt", facts{Domains: []string{"dup.test"}}, want{fleet.GradeFail, "several TLS-RPT records", []string{"single", "_smtp._tls.dup.test. IN TXT"}}},
+		{"MTA-STS twice", "mta-sts", facts{Domains: []string{"dup.test"}}, want{fleet.GradeFail, "several MTA-STS records", []string{"single", "_mta-sts.dup.test. IN TXT"}}},
 		{"TLS-RPT of a domain that takes no mail", "tls-rpt", facts{Domains: []string{"wrong.test"}}, want{grade: fleet.GradeNA}},
 
 		{"not listed", "blocklist", facts{Egress: egress("192.0.2.10"), Domains: good, Blocklists: []string{"bl.test"}, DomainBlocklists: []string{"dbl.test"}}, want{grade: fleet.GradePass}},
