@@ -15,7 +15,8 @@ import (
 const (
 	maxGateConnections = 500
 	callTimeout        = 5 * time.Second // until the carrier says that it takes the connection
-	mostCalls          = 4               // carriers that are tried for one connection at the address for any
+	greetTimeout       = 15 * time.Second
+	mostCalls          = 4 // carriers that are tried for one connection at the address for any
 	replyTimeout       = 10 * time.Second
 )
 
@@ -60,13 +61,18 @@ func (v *view) refusal(node string) error {
 	return nil
 }
 
-// call reaches a carrier and hears that it takes the connection.
+// call reaches a carrier, hears that it takes the connection, and its Postfix's greeting. Until then nothing was said to it, and
+// another may be called instead.
 func (r *Relay) call(c candidate) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	conn, err := Call(ctx, c.hop, r.o.Client(c.node), carryLine)
 	if err == nil {
-		return conn, nil
+		var g *greeted
+		if g, err = greeting(conn, r.o.Greeting); err == nil {
+			return g, nil
+		}
+		_ = conn.Close() // err says more
 	}
 	err = fmt.Errorf("%s: %w", c.node, err)
 	r.metrics.failed.WithLabelValues(c.node).Inc()
@@ -76,8 +82,8 @@ func (r *Relay) call(c candidate) (net.Conn, error) {
 }
 
 // Call opens a connection to a node's hop port and makes a request there: "carry" or "probe".
-func Call(ctx context.Context, address string, config *tls.Config, what string) (net.Conn, error) {
-	plain, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+func Call(ctx context.Context, address string, config *tls.Config, what string) (*tls.Conn, error) {
+	plain, err := (&net.Dialer{KeepAliveConfig: watched, Control: watch}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("not reached: %w", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/postfleet/postfleet/internal/fleet"
 	"github.com/postfleet/postfleet/internal/pki"
 )
@@ -27,6 +29,7 @@ func TestHandOver(t *testing.T) {
 			}
 			client := origin.dialGate(t, c.node)
 			server, source := carrier.accept(t)
+			greets(t, client)
 			if got := carrier.origin(source); got != "n1 true" {
 				t.Errorf("the milter would hear %s", got)
 			}
@@ -84,7 +87,7 @@ func TestCarrierGoesAway(t *testing.T) {
 	origin, carrier := twoHosts(t)
 	client := origin.dialGate(t, "n2")
 	carrier.accept(t)
-	eventually(t, "the connection is handed over", func() bool { return origin.State().Handed == 1 })
+	greets(t, client)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := carrier.Stop(ctx); err != nil {
@@ -93,6 +96,78 @@ func TestCarrierGoesAway(t *testing.T) {
 	if n, err := client.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Errorf("read %d bytes, %v", n, err)
 	}
+}
+
+// A carrier whose Postfix hangs, or that is cut off once it took the connection, is left for the next.
+func TestCarrierIsSilent(t *testing.T) {
+	for _, c := range []struct{ name, node string }{{"a member", "n2"}, {"any", ""}} {
+		t.Run(c.name, func(t *testing.T) {
+			origin, carrier := twoHosts(t)
+			if c.node == "" {
+				origin.change(func() { origin.settings.Relay.Mode = fleet.RelayFailover })
+			}
+			refused(t, origin.dialGate(t, c.node), "n2: its Postfix doesn't greet")
+			if state := origin.State(); state.Handed != 0 {
+				t.Errorf("handed %d", state.Handed)
+			}
+			eventually(t, "n2 is no candidate", func() bool { return origin.view.Load().why["n2"] != "" })
+			if conn, err := carrier.local.Accept(); err != nil {
+				t.Error(err)
+			} else {
+				conn.Close()
+			}
+		})
+	}
+}
+
+// Both ends notice that the other host is gone.
+func TestVanishedHostsAreNoticed(t *testing.T) {
+	origin, carrier := twoHosts(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	accepted := make(chan net.Conn, 1)
+	l, err := listenTCP("127.0.0.1:0", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		conn, _ := l.Accept()
+		accepted <- conn
+	}()
+	other, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	taken := <-accepted
+	defer taken.Close()
+	called, err := Call(ctx, carrier.hop.Addr().String(), origin.o.Client("n2"), probeLine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer called.Close()
+	for side, conn := range map[string]net.Conn{"the one that calls": called.NetConn(), "the one that takes": taken} {
+		if got := option(t, conn, unix.TCP_USER_TIMEOUT); got != int(vanishAfter/time.Millisecond) {
+			t.Errorf("%s: %d ms", side, got)
+		}
+		if got := option(t, conn, unix.TCP_KEEPIDLE); got != int(keepAlive/time.Second) {
+			t.Errorf("%s: probes after %d s", side, got)
+		}
+	}
+}
+
+func option(t *testing.T, conn net.Conn, name int) (value int) {
+	t.Helper()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { value, failed = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, name) }); err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+	return value
 }
 
 // Who can't carry is said in the greeting, upon which Postfix takes the next hop.

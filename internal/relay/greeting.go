@@ -1,10 +1,12 @@
 package relay
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 // Before any SMTP the two gates exchange a line each, so that both know what the connection is for and why it may not be:
@@ -78,4 +80,38 @@ func printable(text string) string {
 		}
 		return c
 	}, text)
+}
+
+// greeted is a connection whose first bytes were read already.
+type greeted struct {
+	*tls.Conn
+	first []byte
+}
+
+// greeting waits until the carrier's Postfix begins to speak, as a server does first (RFC 5321 section 3.1). One that hangs takes
+// connections all the same, from the kernel's queue.
+func greeting(conn *tls.Conn, within time.Duration) (*greeted, error) {
+	g := &greeted{Conn: conn, first: make([]byte, maxGreeting)}
+	if err := conn.SetReadDeadline(time.Now().Add(within)); err != nil {
+		return nil, err
+	}
+	n, err := conn.Read(g.first)
+	if n == 0 && err != nil {
+		return nil, fmt.Errorf("its Postfix doesn't greet: %w", noEOF(err))
+	}
+	g.first = g.first[:n]
+	return g, conn.SetReadDeadline(time.Time{})
+}
+
+// maxGreeting is more than a reply line may have (RFC 5321 section 4.5.3.1.5); what is longer is read later.
+const maxGreeting = 1024
+
+// Read gives the first bytes, then those of the connection.
+func (g *greeted) Read(p []byte) (int, error) {
+	if len(g.first) > 0 {
+		n := copy(p, g.first)
+		g.first = g.first[n:]
+		return n, nil
+	}
+	return g.Conn.Read(p)
 }

@@ -36,7 +36,7 @@ func newListener(l net.Listener, most int) *listener {
 }
 
 func listenTCP(address string, most int) (*listener, error) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
+	l, err := (&net.ListenConfig{KeepAliveConfig: watched, Control: watch}).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ type Options struct {
 	Hop      string // host:port where other nodes hand mail over
 	Local    string // host:port of the local Postfix's service for that mail
 
+	Greeting time.Duration // how long a carrier's Postfix may take to greet; 0: 15 s
+
 	Server *tls.Config // lets nodes of the fleet in, and nobody else
 	Peer   func(*tls.ConnectionState) (node string, err error)
 	Client func(node string) *tls.Config // accepts that node alone

@@ -58,6 +58,18 @@ func authority(t *testing.T) (*pki.Authority, []byte) {
 	return ca, pair.Cert
 }
 
+// greetWithin is what a carrier's Postfix has to greet in tests.
+const greetWithin = 3 * time.Second
+
+// greets reads what Postfix hears first.
+func greets(t *testing.T, conn net.Conn) {
+	t.Helper()
+	got := make([]byte, len(greetingLine))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != greetingLine {
+		t.Fatalf("greeted with %q, %v", got, err)
+	}
+}
+
 // host is a node with a Relay and, in the place of Postfix's service for hop mail, a listener that a test plays.
 type host struct {
 	*Relay
@@ -109,7 +121,7 @@ func newHost(t *testing.T, name string, id pki.Options) *host {
 			id, err := id.Peer(state)
 			return id.Name, err
 		},
-		Now: time.Now, Log: zap.New(core), Registerer: registry(),
+		Greeting: greetWithin, Now: time.Now, Log: zap.New(core), Registerer: registry(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +173,9 @@ func (h *host) dialGate(t *testing.T, node string) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// accept plays the local Postfix: it reads the PROXY header and gives the source that it names.
+const greetingLine = "220 n2 ESMTP\r\n"
+
+// accept plays the local Postfix: it reads the PROXY header, greets, and gives the source that the header names.
 func (h *host) accept(t *testing.T) (*net.TCPConn, netip.AddrPort) {
 	t.Helper()
 	conn, err := h.local.Accept()
@@ -178,6 +192,9 @@ func (h *host) accept(t *testing.T) (*net.TCPConn, netip.AddrPort) {
 	}
 	if got := string(header[:16]); got != "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" {
 		t.Fatalf("PROXY header %q", got)
+	}
+	if _, err := io.WriteString(conn, greetingLine); err != nil {
+		t.Fatal(err)
 	}
 	port := uint16(header[24])<<8 | uint16(header[25])
 	return conn.(*net.TCPConn), netip.AddrPortFrom(netip.AddrFrom4([4]byte(header[16:20])), port)

@@ -49,6 +49,9 @@ type Relay struct {
 
 // New opens the book and the listeners, so that whatever can be wrong is known before anything runs.
 func New(o Options) (_ *Relay, err error) {
+	if o.Greeting <= 0 {
+		o.Greeting = greetTimeout
+	}
 	r := &Relay{o: o, log: o.Log, metrics: newMetrics(o.Registerer), gates: map[string]*listener{}, shunned: map[string]shunned{},
 		stale: make(chan struct{}, 1), turns: turns{random: rand.Float64}, origins: origins{live: map[netip.AddrPort]string{}},
 		refusals: newReminders(time.Minute), troubles: newReminders(time.Hour)}
