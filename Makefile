@@ -82,7 +82,7 @@ bench-quick: bench-deps build ## ratios to bare Postfix, OpenDKIM and rspamd, in
 
 .PHONY: deps demo-deps bench-deps
 deps: ## Debian packages that the tests need
-	scripts/apt-install postfix opendkim opendkim-tools python3-dkim chromium systemd systemd-journal-remote openssl gcc libc6-dev ca-certificates bind9 bind9-dnsutils haproxy dnsmasq-base unbound iproute2 \
+	scripts/apt-install postfix opendkim opendkim-tools python3-dkim chromium systemd systemd-journal-remote openssl gcc libc6-dev ca-certificates bind9 bind9-dnsutils haproxy dnsmasq-base unbound iproute2 nftables \
 		lintian rpm rpmlint prometheus ansible-core ansible-lint yamllint systemd-container debootstrap dpkg-dev openssh-client binutils gnupg
 demo-deps:
 	scripts/apt-install postfix ca-certificates

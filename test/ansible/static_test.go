@@ -59,32 +59,7 @@ func TestStaticFleet(t *testing.T) {
 	if err := os.WriteFile(inventory, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	project, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	script := `set -e
-mkdir "$ROOT"/upper "$ROOT"/work "$ROOT"/root
-mount -t overlay overlay -o lowerdir=/,upperdir="$ROOT"/upper,workdir="$ROOT"/work "$ROOT"/root
-mount -t proc proc "$ROOT"/root/proc
-mount --rbind /dev "$ROOT"/root/dev
-rm -rf "$ROOT"/root/etc/postfleet
-mkdir -p "$ROOT"/root/out "$ROOT"/root/etc/postfleet
-cp "$BINARY" "$ROOT"/root/usr/bin/postfleet
-cp "$PROJECT"/packaging/sysusers/postfleet.conf "$ROOT"/root/usr/lib/sysusers.d/
-cp "$PROJECT"/packaging/tmpfiles/postfleet.conf "$ROOT"/root/usr/lib/tmpfiles.d/
-chroot "$ROOT"/root systemd-sysusers postfleet.conf
-chroot "$ROOT"/root systemd-tmpfiles --create postfleet.conf
-exec chroot "$ROOT"/root "$@"
-`
-	play := playbook(ctx, root, inventory, project+"/test/ansible/testdata/static.yml")
-	play.Env = append(play.Env, "ROOT="+root, "BINARY="+binary, "PROJECT="+project, "ANSIBLE_ROLES_PATH="+project+"/ansible/roles",
-		"ANSIBLE_CONFIG="+project+"/ansible/ansible.cfg")
-	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "--propagation", "private", "sh", "-c", script, "sh"}, play.Args...)...)
-	cmd.Env = play.Env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	changed := inCopy(t, ctx, root, playbook(ctx, root, inventory, "test/ansible/testdata/static.yml"))
 
 	var written struct {
 		Relay struct {
@@ -94,7 +69,7 @@ exec chroot "$ROOT"/root "$@"
 		Members struct{ Static []map[string]any }
 		Consul  map[string]any
 	}
-	out := filepath.Join(root, "upper/out")
+	out := filepath.Join(changed, "out")
 	for _, node := range []string{"mx1", "mx2"} {
 		load(t, filepath.Join(out, node+".yaml"), &written)
 		want := []map[string]any{{"name": "mx1", "hop": "192.0.2.1:8529", "weight": 3}, {"name": "mx2", "hop": "192.0.2.2:8529", "weight": 1}}
