@@ -151,7 +151,7 @@ func peersOf(nodes []NodeView) []fleet.Peer {
 		view := &nodes[i]
 		p := fleet.Peer{Name: view.Member.Name, Clock: view.ClockDiff, Error: view.Answer.Error}
 		if view.Info != nil {
-			p.Selectors = view.Info.Selectors
+			p.Selectors, p.Takes = view.Info.Selectors, view.Info.Takes
 			for _, e := range view.Info.Egress {
 				p.Egress = append(p.Egress, e.Address)
 			}

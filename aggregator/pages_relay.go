@@ -8,7 +8,6 @@ import (
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
 	"github.com/postfleet/postfleet/internal/fleet"
-	"github.com/postfleet/postfleet/internal/httperr"
 )
 
 // relayPage are the settings for relaying as a form, and what each node does.
@@ -18,6 +17,8 @@ type relayPage struct {
 	May      bool // who looks may change them
 	Modes    []relayChoice
 	Saved    bool
+	Changed  []string     // by the form that led here
+	Review   *relayReview // what has to be asked before the form is saved; nil: nothing
 	Error    string
 	Field    string // that the error is about, as the settings name it
 	Conflict bool
@@ -48,7 +49,9 @@ type relayRow struct {
 func (s *Server) pageRelay(w http.ResponseWriter, r *http.Request) {
 	view := s.relayPage(r)
 	view.Form = newRelayForm(&view.RelayAnswer)
-	view.Saved = r.URL.Query().Has("saved")
+	if saved := r.URL.Query(); saved.Has("saved") {
+		view.Saved, view.Changed = true, s.noteLeft(r, saved.Get("saved"))
+	}
 	s.render(w, r, http.StatusOK, "relay", "Relay", view)
 }
 
@@ -59,32 +62,6 @@ func (s *Server) relayPage(r *http.Request) *relayPage {
 		view.Rows = append(view.Rows, newRelayRow(node, view.ReadOnly != ""))
 	}
 	return view
-}
-
-// pageRelayChange takes the form: a button of a row changes the form alone, the other one puts it in force.
-func (s *Server) pageRelayChange(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := r.ParseForm(); err != nil {
-		s.fail(w, r, fleet.Errorf(fleet.CodeInvalid, "the form can't be read"))
-		return
-	}
-	view := s.relayPage(r)
-	var err error
-	if view.Form, err = readRelayForm(r.PostForm, view.names()); err == nil && !view.Form.edit(r.PostForm.Get("do")) {
-		if err = s.changeRelay(r, view.Form.change()); err == nil {
-			http.Redirect(w, r, "/relay?saved", http.StatusSeeOther)
-			return
-		}
-	}
-	status := http.StatusOK
-	if err != nil {
-		public := httperr.Public(err)
-		status, view.Error, view.Field = httperr.Status(public.Code), public.Message, public.Field
-		if view.Conflict = public.Code == fleet.CodeConflict; view.Conflict {
-			view.Form = newRelayForm(&view.RelayAnswer) // those in force now: nobody undoes what they didn't see
-		}
-	}
-	s.render(w, r, status, "relay", "Relay", view)
 }
 
 func (v *relayPage) names() []string {

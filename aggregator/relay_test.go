@@ -3,6 +3,7 @@ package aggregator
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -167,6 +168,19 @@ func TestSettingsInTrouble(t *testing.T) {
 	}
 }
 
+// reviewed submits a form that changes a mode, and gives it as the page that asks would send it.
+func (ts *testServer) reviewed(client *http.Client, form url.Values) url.Values {
+	ts.t.Helper()
+	got := ts.submit(client, "/relay", form)
+	_, seen, asked := strings.Cut(string(got.body), `name="seen" value="`)
+	if got.status != http.StatusOK || !asked {
+		ts.t.Fatalf("not asked: %d %s", got.status, got.body)
+	}
+	form = maps.Clone(form)
+	form["do"], form["seen"] = []string{"confirm"}, []string{seen[:strings.IndexByte(seen, '"')]}
+	return form
+}
+
 // relayValues are the form as it is, as a browser would send it unchanged.
 func relayValues(index string) url.Values {
 	return url.Values{"index": {index}, "mode": {"failover"}, "no_carrier": {"direct"}, "max_queue": {""}, "originate_by": {"all"}, "carry_by": {"all"}, "do": {"save"}}
@@ -209,8 +223,18 @@ func TestRelayPage(t *testing.T) {
 	form.Set("carry_by", "some")
 	form["carry"] = []string{"b"}
 	form["rule_domain"] = append(form["rule_domain"], "")
-	if got := ts.submit(client, "/relay", form); got.status != http.StatusSeeOther || got.header.Get("Location") != "/relay?saved" {
+	form = ts.reviewed(client, form)
+	if settings.Settings().Index != 7 {
+		t.Fatal("saved before it was confirmed")
+	}
+	if got = ts.submit(client, "/relay", form); got.status != http.StatusSeeOther || !strings.HasPrefix(got.header.Get("Location"), "/relay?saved=") {
 		t.Fatalf("save: %d %s", got.status, got.body)
+	}
+	if text := string(ts.get(client, got.header.Get("Location")).body); !strings.Contains(text, "Mode: failover → balance") || !strings.Contains(text, "May carry: all nodes → b") {
+		t.Errorf("what changed isn't told: %s", text)
+	}
+	if text := string(ts.get(client, "/relay?saved=another").body); strings.Contains(text, "Mode: failover") || !strings.Contains(text, "Saved.") {
+		t.Errorf("what changed is told to whom it wasn't left for: %s", text)
 	}
 	want := fleet.Settings{Index: 8, Changed: noon, ChangeBy: "otto", Relay: fleet.Relay{Mode: fleet.RelayBalance, NoCarrier: fleet.NoCarrierKeep, CarrierSigns: true, MaxQueue: 300,
 		Carry: []string{"b"}, Rules: []fleet.RelayRule{{Domain: "shop.example", Mode: fleet.RelayBalance, Originate: []string{"a", "b"}}, {Domain: "b.example", Carry: []string{"b"}}}}}

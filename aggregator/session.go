@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type session struct {
 	ended    context.Context
 	end      func()
 	idle     *time.Timer
+	note     atomic.Pointer[note]
 }
 
 // sessions are kept in memory: a restart signs everybody out. Only a hash of each token is kept, so that a memory dump
