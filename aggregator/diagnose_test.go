@@ -65,7 +65,7 @@ func (m fixedMembers) Members() []fleet.Member { return m }
 func lookingFleet(t *testing.T) (*Fanout, *lookingNode) {
 	t.Helper()
 	looking := &lookingNode{info: fleet.NodeInfo{Name: "mx1", Now: time.Now(), Selectors: []fleet.Selector{{Domain: "a.test", Selector: "mx1"}},
-		Egress: []fleet.Egress{{Address: "192.0.2.1", From: "configured"}}}}
+		Egress: []fleet.Egress{{Address: "192.0.2.1", From: "configured"}}, Takes: &fleet.MailLimits{Size: 5}}}
 	nodes := map[string]Node{"mx1": looking, "old": oldNode{}}
 	f := NewFanout(FanoutOptions{Members: fixedMembers{{Name: "mx1", API: "a"}, {Name: "old", API: "b"}}, Log: zaptest.NewLogger(t),
 		Dial: func(m fleet.Member) Node { return nodes[m.Name] }})
@@ -85,7 +85,7 @@ func TestDiagnose(t *testing.T) {
 		t.Fatalf("%+v", asked)
 	}
 	asked.Fleet[0].Clock = 0
-	want := fleet.Peer{Name: "mx1", Egress: []string{"192.0.2.1"}, Selectors: []fleet.Selector{{Domain: "a.test", Selector: "mx1"}}}
+	want := fleet.Peer{Name: "mx1", Egress: []string{"192.0.2.1"}, Selectors: []fleet.Selector{{Domain: "a.test", Selector: "mx1"}}, Takes: &fleet.MailLimits{Size: 5}}
 	if diff := cmp.Diff(want, asked.Fleet[0]); diff != "" {
 		t.Error(diff)
 	}

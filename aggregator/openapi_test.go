@@ -91,7 +91,7 @@ var schemaTypes = map[string]reflect.Type{}
 func init() {
 	for _, value := range []any{Answer{}, fleet.Attempt{}, AuditAnswer{}, fleet.Carried{}, fleet.Change{}, fleet.Check{}, fleet.Client{},
 		fleet.Destination{}, Entry{}, fleet.Error{}, FleetStats{}, fleet.Hop{}, Incomplete{}, fleet.Line{}, fleet.Link{}, List{}, fleet.LogState{},
-		fleet.Member{}, fleet.Message{}, MessageAnswer{}, fleet.NodeInfo{}, NodeView{}, NodesAnswer{}, fleet.Queue{}, fleet.Recipient{},
+		fleet.MailLimits{}, fleet.Member{}, fleet.Message{}, MessageAnswer{}, fleet.NodeInfo{}, NodeView{}, NodesAnswer{}, fleet.Queue{}, fleet.Recipient{},
 		fleet.Recording{}, fleet.Refusal{}, fleet.Selector{}, fleet.Signature{}, fleet.Stats{}, fleet.Step{}, fleet.Traffic{},
 		TraceAnswer{}, TraceSearch{}, TracedMail{}, TracedAdvice{}, advice.Advice{}, NearMiss{}, TracedNode{}, Journey{}, Branch{}, Handover{}, Leg{},
 		fleet.Transcript{}, TranscriptsAnswer{}, fleet.Candidate{}, fleet.Drain{}, NodeOrder{}, NodeOrdered{}, fleet.Relay{}, RelayAnswer{},

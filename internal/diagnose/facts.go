@@ -29,6 +29,9 @@ type Facts struct {
 	PeersNote string        // why Peers is empty
 	Claims    []fleet.Claim // what all nodes say of their DKIM keys
 
+	Takes *fleet.MailLimits // what this node's Postfix takes; nil: not known
+	Relay fleet.Relay       // which nodes carry whose mail
+
 	Postfix        *Postfix
 	PostfixProblem string   // why Postfix is nil
 	SMTP           string   // HOST:PORT where this host reaches its own smtpd

@@ -27,6 +27,7 @@ var Table = []Check{
 	submission,
 	openRelay,
 	smuggling,
+	limitsFleet,
 	certificate,
 	queue,
 	disk,

@@ -132,7 +132,8 @@ type Peer struct {
 	Name      string        `json:"name"`
 	Egress    []string      `json:"egress,omitempty"`
 	Selectors []Selector    `json:"selectors,omitempty"`
-	Clock     time.Duration `json:"clock_ns"` // its clock minus that of whoever says this
+	Takes     *MailLimits   `json:"takes,omitempty"` // nil: not known
+	Clock     time.Duration `json:"clock_ns"`        // its clock minus that of whoever says this
 	Error     string        `json:"error,omitempty"`
 }
 

@@ -28,6 +28,7 @@ type NodeInfo struct {
 	Addresses    []string    `json:"addresses,omitempty"`
 	Egress       []Egress    `json:"egress,omitempty"`  // where its mail leaves from, as its last diagnosis knows
 	Postfix      string      `json:"postfix,omitempty"` // mail_version
+	Takes        *MailLimits `json:"takes,omitempty"`   // nil: postconf(1) gave no answer
 	Started      time.Time   `json:"started"`
 	Now          time.Time   `json:"now"` // the node's clock, for the difference to the aggregator's
 	Capabilities []string    `json:"capabilities"`

@@ -170,7 +170,8 @@ func (d *diagnostician) hear(peers []fleet.Peer) {
 	d.mu.Lock()
 	for _, p := range peers {
 		if i := slices.IndexFunc(d.told.Peers, func(was fleet.Peer) bool { return was.Name == p.Name }); p.Error != "" && i >= 0 {
-			p.Egress, p.Selectors = d.told.Peers[i].Egress, d.told.Peers[i].Selectors // it is away, and sends from where it did
+			was := &d.told.Peers[i] // it is away, and sends from where it did
+			p.Egress, p.Selectors, p.Takes = was.Egress, was.Selectors, was.Takes
 		}
 		heard.Peers = append(heard.Peers, p)
 	}
@@ -280,7 +281,7 @@ func (d *diagnostician) inquiry(ctx context.Context) *inquiry {
 	n.keys.mu.Lock()
 	q.claims = slices.Clone(n.keys.peers.Claims)
 	n.keys.mu.Unlock()
-	q.peers = d.peers(ctx)
+	q.peers, q.relay = d.peers(ctx), n.settings.Settings().Relay
 	return q
 }
 

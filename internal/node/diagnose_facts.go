@@ -29,6 +29,7 @@ type inquiry struct {
 	store   mailbox // nil: nothing is known of recent mail
 	capture string  // what the log shows
 	peers   told
+	relay   fleet.Relay // settings in force
 	started time.Time
 	now     func() time.Time
 }
@@ -46,6 +47,7 @@ func (q *inquiry) facts(ctx context.Context) *diagnose.Facts {
 	f := &diagnose.Facts{
 		Node: q.name, Now: q.now, Started: q.started,
 		DNS:   diagnose.NewResolver(diagnose.ResolverOptions{Servers: ResolverOf(&q.config.DNS).Used(), Timeout: q.config.DNS.Timeout.Std()}),
+		Takes: q.postfix.Facts(ctx).Takes, Relay: q.relay,
 		Peers: q.peers.Peers, PeersSeen: q.peers.Seen, PeersNote: q.peers.Note, Claims: q.claims,
 		SMTP: string(q.config.Postfix.SMTPAddress), Milter: milterPlaces(q.config), Captured: q.capture,
 		Disks:      disks(q.config),

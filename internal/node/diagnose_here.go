@@ -29,7 +29,8 @@ func DiagnoseHere(ctx context.Context, c *config.Milter, o Options, run diagnose
 	if err != nil {
 		return nil, err
 	}
-	q := &inquiry{name: name, config: c, postfix: mta.New(postfixOptions(&c.Postfix, &o)), now: o.Now, peers: readTold(diagnosesOf(string(c.Repository.Dir)).dir)}
+	q := &inquiry{name: name, config: c, postfix: mta.New(postfixOptions(&c.Postfix, &o)), now: o.Now, peers: readTold(diagnosesOf(string(c.Repository.Dir)).dir),
+		relay: c.Relay.Settings().Relay}
 	if q.signer, q.keys, err = keysHere(c, name, signer, o.Now); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ const peerTimeout = 4 * time.Second
 
 // Peer implements [nodeapi.Diagnostics].
 func (d *diagnostician) Peer() fleet.Peer {
-	p := fleet.Peer{Name: d.node.name, Selectors: d.node.live.Load().signer.Selectors(d.now())}
+	p := fleet.Peer{Name: d.node.name, Selectors: d.node.live.Load().signer.Selectors(d.now()), Takes: d.node.postfix.Facts(d.ending).Takes}
 	for _, e := range d.egress() {
 		p.Egress = append(p.Egress, e.Address)
 	}
@@ -93,6 +93,6 @@ func writeTold(dir string, t told) error {
 // sameButClocks tells whether two tales of the other nodes differ in nothing but their clocks and who answered.
 func sameButClocks(a, b []fleet.Peer) bool {
 	return slices.EqualFunc(a, b, func(x, y fleet.Peer) bool {
-		return x.Name == y.Name && slices.Equal(x.Egress, y.Egress) && slices.Equal(x.Selectors, y.Selectors)
+		return x.Name == y.Name && slices.Equal(x.Egress, y.Egress) && slices.Equal(x.Selectors, y.Selectors) && fleet.SameLimits(x.Takes, y.Takes)
 	})
 }

@@ -19,7 +19,7 @@ var capabilities = []string{fleet.CapMessages, fleet.CapTranscripts, fleet.CapEv
 func (n *Node) Info(ctx context.Context) *fleet.NodeInfo {
 	info := n.identity(n.o.Now())
 	facts := n.postfix.Facts(ctx)
-	info.Postfix, info.Queue, info.Capture = facts.Version, facts.Queue, string(n.capture(facts.Capture))
+	info.Postfix, info.Takes, info.Queue, info.Capture = facts.Version, facts.Takes, facts.Queue, string(n.capture(facts.Capture))
 	info.Log, info.Recording, info.Milter = n.follower.state(), n.recording(), n.milter.Traffic()
 	info.Drain, info.Relay = n.drains.state(), n.relayState()
 	info.Draining = n.draining.Load() || info.Drain != nil

@@ -134,7 +134,7 @@ func TestFleet(t *testing.T) {
 	w := startWorld(t, ctx)
 	found := w.look(t, ctx)
 	for _, node := range []string{"n1", "n2"} {
-		for _, check := range []string{"spf-lookups", "spf-all", "dkim-record", "dkim-probe", "dkim-unique", "dmarc", "milter", "open-relay", "queue", "resolver"} {
+		for _, check := range []string{"spf-lookups", "spf-all", "dkim-record", "dkim-probe", "dkim-unique", "dmarc", "milter", "open-relay", "limits-fleet", "queue", "resolver"} {
 			grade(t, found[node], check, fleet.GradePass)
 		}
 		grade(t, found[node], "smuggling", fleet.GradeFail) // the lab's Postfix is as its version has it by default

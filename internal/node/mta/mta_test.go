@@ -16,6 +16,11 @@ import (
 
 // instance makes a queue directory and a postconf that answers as Postfix 3.7 does.
 func instance(t *testing.T, peers string) (Options, string) {
+	return instanceThat(t, peers, `echo "message_size_limit = 10240000"; echo "smtputf8_enable = yes"`, "${{$compatibility_level} <level {1} ? {no} : {yes}}")
+}
+
+// instanceThat is an instance with answers about what it takes, and the default of smtputf8_enable.
+func instanceThat(t *testing.T, peers, takes, built string) (Options, string) {
 	dir := t.TempDir()
 	for name, count := range map[string]int{"incoming": 1, "active": 2, "deferred/A": 3, "deferred/0/B": 2, "hold": 0} {
 		path := filepath.Join(dir, "queue", name)
@@ -33,6 +38,8 @@ func instance(t *testing.T, peers string) (Options, string) {
 echo "$@" >>` + calls + `
 case "$*" in
 *-P*) echo "postconf: warning: unmatched request: \"relay/unix/debug_peer_list\"" >&2; ` + peers + ` ;;
+*-dh*) echo '` + built + `' ;;
+*-x*) ` + takes + ` ;;
 *) echo 3.7.11 ;;
 esac
 `
@@ -44,21 +51,42 @@ esac
 }
 
 func TestFacts(t *testing.T) {
-	queue := &fleet.Queue{Incoming: 1, Active: 2, Deferred: 5}
+	queue, takes := &fleet.Queue{Incoming: 1, Active: 2, Deferred: 5}, &fleet.MailLimits{Size: 10240000, UTF8: true}
 	for _, c := range []struct {
 		name, peers string
 		want        Facts
 	}{
-		{"capture off", ":", Facts{Version: "3.7.11", Capture: CaptureOff, Queue: queue}},
-		{"capture on", `echo "smtp/unix/debug_peer_list = 0.0.0.0/0,[::]/0"`, Facts{Version: "3.7.11", Capture: CaptureOn, Queue: queue}},
-		{"emptied", `echo "smtp/unix/debug_peer_list ="`, Facts{Version: "3.7.11", Capture: CaptureOff, Queue: queue}},
-		{"no answer", "exit 1", Facts{Version: "3.7.11", Capture: CaptureUnknown, Queue: queue,
+		{"capture off", ":", Facts{Version: "3.7.11", Capture: CaptureOff, Takes: takes, Queue: queue}},
+		{"capture on", `echo "smtp/unix/debug_peer_list = 0.0.0.0/0,[::]/0"`, Facts{Version: "3.7.11", Capture: CaptureOn, Takes: takes, Queue: queue}},
+		{"emptied", `echo "smtp/unix/debug_peer_list ="`, Facts{Version: "3.7.11", Capture: CaptureOff, Takes: takes, Queue: queue}},
+		{"no answer", "exit 1", Facts{Version: "3.7.11", Capture: CaptureUnknown, Takes: takes, Queue: queue,
 			Problem: `postconf: postconf: warning: unmatched request: "relay/unix/debug_peer_list"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o, _ := instance(t, c.peers)
 			if diff := cmp.Diff(c.want, New(o).Facts(t.Context())); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTakes(t *testing.T) {
+	for _, c := range []struct {
+		name, takes, built, problem string
+		want                        *fleet.MailLimits
+	}{
+		{"no limit", `echo "message_size_limit = 0"; echo "smtputf8_enable = yes"`, "yes", "", &fleet.MailLimits{UTF8: true}},
+		{"switched off", `echo "message_size_limit = 5"; echo "smtputf8_enable = no"`, "yes", "", &fleet.MailLimits{Size: 5}},
+		{"built without", `echo "message_size_limit = 5"; echo "smtputf8_enable = yes"`, "no", "", &fleet.MailLimits{Size: 5}},
+		{"no answer", "exit 1", "yes", "postconf: exit status 1", nil},
+		{"nonsense", "echo message_size_limit = much", "yes", `message_size_limit is "much"`, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, _ := instanceThat(t, ":", c.takes, c.built)
+			facts := New(o).Facts(t.Context())
+			if diff := cmp.Diff(c.want, facts.Takes); diff != "" || !strings.Contains(facts.Problem, c.problem) || c.problem == "" && facts.Problem != "" {
+				t.Errorf("%q, (-want +got):\n%s", facts.Problem, diff)
 			}
 		})
 	}

@@ -47,8 +47,9 @@ type Postfix struct {
 type Facts struct {
 	Version string // mail_version; empty when postconf(1) gave no answer
 	Capture Capture
-	Queue   *fleet.Queue // nil: the queue directory can't be read
-	Problem string       // why something above is missing
+	Takes   *fleet.MailLimits // nil: postconf(1) gave no answer
+	Queue   *fleet.Queue      // nil: the queue directory can't be read
+	Problem string            // why something above is missing
 }
 
 // New is the instance that o names. Nothing is looked up yet.
@@ -87,6 +88,9 @@ func (p *Postfix) look(ctx context.Context) Facts {
 	} else {
 		facts.Version = version
 		if facts.Capture, err = p.capture(ctx); err != nil {
+			problems = append(problems, err.Error())
+		}
+		if facts.Takes, err = p.takes(ctx); err != nil {
 			problems = append(problems, err.Error())
 		}
 	}
