@@ -25,6 +25,10 @@ type Wiring struct {
 // might not know the domain, and what would deliver it here is for the administrator to say.
 const ownDomain = "retry:4.4.6 This node is the domain's mail server: its best_mx_transport has to say what delivers there"
 
+// reuse bounds how long Postfix sends mail after mail over one connection, 300 s if nobody says otherwise: who carries was chosen
+// when it began, and may have become unfit since, or the better choice another.
+const reuse = "smtp_connection_reuse_time_limit=30s"
+
 // Services are what master.cf needs.
 func (w Wiring) Services() []Service {
 	name := w.LogName
@@ -38,11 +42,13 @@ func (w Wiring) Services() []Service {
 			"smtp_send_xforward_command=yes",
 			"smtp_fallback_relay=",
 			"smtp_sasl_auth_enable=no",
+			reuse,
 		}, "To other nodes, through this node's gate."},
 		{failoverService, "unix", "smtp", []string{
 			"syslog_name=" + name + "/" + failoverService,
 			fmt.Sprintf("smtp_fallback_relay=[%s]:%d", anyCarrier, w.Gate),
 			"smtp_send_xforward_command=yes",
+			reuse,
 		}, "As smtp, with the fleet to fall back to."},
 		{carryService, "unix", "smtp", []string{
 			"syslog_name=" + name + "/" + carryService,

@@ -26,7 +26,7 @@ func TestWiringIsDocumented(t *testing.T) {
 func TestLine(t *testing.T) {
 	s := Wiring{LogName: "postfix-n1", Gate: 10029}.Services()[1]
 	const want = "postfleet-failover unix - - n - - smtp -o syslog_name=postfix-n1/postfleet-failover -o smtp_fallback_relay=[127.43.0.1]:10029" +
-		" -o smtp_send_xforward_command=yes"
+		" -o smtp_send_xforward_command=yes -o smtp_connection_reuse_time_limit=30s"
 	if got := s.Line(); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
