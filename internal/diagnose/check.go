@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/postfleet/postfleet/internal/dnsask"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
 
@@ -166,11 +167,7 @@ func untold(subject string, answers ...*Answer) fleet.Part {
 
 // unanswered is the part for questions that DNS didn't answer.
 func unanswered(subject string, why []error) fleet.Part {
-	var words []string
-	for _, err := range why {
-		words = append(words, err.Error())
-	}
-	return *unknown(subject, strings.Join(words, "; "))
+	return *unknown(subject, dnsask.Together(why).Error())
 }
 
 // worst sorts parts so that the gravest comes first, and otherwise leaves them.

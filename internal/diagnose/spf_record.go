@@ -118,10 +118,7 @@ func proposeSPF(record string, addresses []netip.Addr) string {
 		tail = []string{"-all"}
 	}
 	for _, addr := range addresses {
-		term := "ip4:" + addr.String()
-		if !addr.Is4() {
-			term = "ip6:" + addr.String()
-		}
+		term := spfwalk.Mechanism(netip.PrefixFrom(addr, addr.BitLen()))
 		if !have[term] {
 			have[term] = true
 			kept = append(kept, term)

@@ -46,6 +46,23 @@ func (e *Untold) Error() string {
 	return text + " (" + about + ")"
 }
 
+// Together is one error for several, on one line.
+func Together(errs []error) error { return together(errs) }
+
+type together []error
+
+// Error implements error.
+func (t together) Error() string {
+	words := make([]string, len(t))
+	for i, err := range t {
+		words[i] = err.Error()
+	}
+	return strings.Join(words, "; ")
+}
+
+// Unwrap is for errors.Is and errors.As.
+func (t together) Unwrap() []error { return t }
+
 // NoReply is the error of an exchange that failed on its way, after waiting for it at the most.
 func NoReply(err error, server string, waiting time.Duration) *Untold {
 	var timed net.Error

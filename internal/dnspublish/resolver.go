@@ -2,7 +2,6 @@ package dnspublish
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/miekg/dns"
@@ -38,7 +37,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string, kind uint16) (*dnsas
 			break
 		}
 	}
-	return nil, errors.Join(all...)
+	return nil, dnsask.Together(all)
 }
 
 // Confirmed asks every server, or the only one twice, and gives the answer when all that answer agree by same. It is for what
@@ -65,7 +64,7 @@ func (r *Resolver) Confirmed(ctx context.Context, name string, kind uint16, same
 		}
 	}
 	if first == nil {
-		return nil, errors.Join(all...)
+		return nil, dnsask.Together(all)
 	}
 	return first, nil
 }

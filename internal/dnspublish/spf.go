@@ -2,7 +2,6 @@ package dnspublish
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/postfleet/postfleet/internal/dnsask"
 	"github.com/postfleet/postfleet/internal/dnsask/spfwalk"
 	"github.com/postfleet/postfleet/internal/fleet"
 )
@@ -82,7 +82,7 @@ func (p *Planner) addMissing(plan *fleet.SPFPlan, record *fleet.DNSRecord, walk 
 		return
 	}
 	if len(walk.Untold) > 0 {
-		record.Status, record.Text = fleet.DNSUnknown, "could not tell whether every node is in it: "+errors.Join(walk.Untold...).Error()
+		record.Status, record.Text = fleet.DNSUnknown, "could not tell whether every node is in it: "+dnsask.Together(walk.Untold).Error()
 		plan.Missing = nil
 		return
 	}
@@ -111,7 +111,7 @@ func (p *Planner) judgeSPF(plan *fleet.SPFPlan, record *fleet.DNSRecord, walk *s
 		}
 	}
 	if len(walk.Untold) > 0 && record.Status == fleet.DNSThere {
-		record.Status, record.Text = fleet.DNSUnknown, "every node is in it; how many look-ups it takes could not be told: "+errors.Join(walk.Untold...).Error()
+		record.Status, record.Text = fleet.DNSUnknown, "every node is in it; how many look-ups it takes could not be told: "+dnsask.Together(walk.Untold).Error()
 	}
 	if len(walk.Broken) > 0 {
 		add("%s", strings.Join(walk.Broken, "; "))

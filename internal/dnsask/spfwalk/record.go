@@ -1,9 +1,7 @@
 package spfwalk
 
 import (
-	"cmp"
 	"net/netip"
-	"strconv"
 	"strings"
 )
 
@@ -78,39 +76,4 @@ func Mechanism(network netip.Prefix) string {
 		return name + network.Addr().String()
 	}
 	return name + network.String()
-}
-
-// host is the name that a or mx is about, and its prefix lengths as written.
-func (t *Term) host(domain string) (name, lengths string) {
-	name, lengths = t.Value, ""
-	if slash := strings.IndexByte(name, '/'); slash >= 0 {
-		name, lengths = name[:slash], name[slash:]
-	}
-	return cmp.Or(name, domain), lengths
-}
-
-// prefixLengths reads /24, //64 or /24//64 (RFC 7208 section 5.6) and gives the length for an address.
-func prefixLengths(text string) (bits func(netip.Addr) int, good bool) {
-	good = true
-	read := func(text, slashes string, most int) int {
-		if text == "" {
-			return most
-		}
-		n, err := strconv.ParseUint(strings.TrimPrefix(text, slashes), 10, 8)
-		if err != nil || int(n) > most || !strings.HasPrefix(text, slashes) {
-			good = false
-		}
-		return int(n)
-	}
-	six := strings.Index(text, "//")
-	if six < 0 {
-		six = len(text)
-	}
-	most4, most6 := read(text[:six], "/", 32), read(text[six:], "//", 128)
-	return func(addr netip.Addr) int {
-		if addr.Is4() {
-			return most4
-		}
-		return most6
-	}, good
 }

@@ -16,7 +16,6 @@ import (
 const (
 	MaxLookups = 10
 	MaxVoid    = 2
-	maxMX      = 10
 )
 
 // How far a walk goes past them before it gives up on a hostile record.
@@ -156,68 +155,6 @@ func (w *Walk) exists(ctx context.Context, domain string, t *Term, at path) {
 	default:
 		w.Void = append(w.Void, answer.String())
 	}
-}
-
-// hosts follows a and mx, which cost one look-up each; RFC 7208 counts the exchangers apart.
-func (w *Walk) hosts(ctx context.Context, domain string, t *Term, at path, passing bool) {
-	w.costs(domain, t)
-	name, lengths := t.host(domain)
-	bits, good := prefixLengths(lengths)
-	if !good {
-		w.broken(domain + " has " + t.Text + ", whose prefix length is wrong")
-		return
-	}
-	if !w.named(domain, t, name) {
-		return
-	}
-	names := []string{name}
-	if t.Name == "mx" {
-		answer := w.ask(ctx, name, dns.TypeMX)
-		if answer == nil {
-			return
-		}
-		if !answer.Found() {
-			w.Void = append(w.Void, answer.String())
-		}
-		if names = answer.Names(); len(names) > maxMX {
-			w.broken(name + " has more than ten MX records")
-			names = names[:maxMX]
-		}
-	}
-	for _, host := range names {
-		if host == "" {
-			continue // a domain without mail (RFC 7505)
-		}
-		nothing := w.addresses(ctx, host, func(addr netip.Addr) {
-			if passing {
-				w.passes(domain, t, netip.PrefixFrom(addr, bits(addr)).Masked(), at)
-			}
-		})
-		if t.Name == "a" && nothing != "" {
-			w.Void = append(w.Void, nothing)
-		}
-	}
-}
-
-// addresses gives the addresses of a host to found; nothing is what was said where there are none.
-func (w *Walk) addresses(ctx context.Context, host string, found func(netip.Addr)) (nothing string) {
-	var empty []string
-	for _, kind := range w.families {
-		answer := w.ask(ctx, host, kind)
-		switch {
-		case answer == nil:
-		case !answer.Found():
-			empty = append(empty, answer.String())
-		default:
-			for _, addr := range answer.Addrs() {
-				found(addr)
-			}
-		}
-	}
-	if len(empty) < len(w.families) {
-		return ""
-	}
-	return strings.Join(empty, ", ")
 }
 
 // named tells whether a name can be asked for: there is one, and it doesn't depend on the mail.
