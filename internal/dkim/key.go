@@ -47,7 +47,6 @@ type Key struct {
 
 	public crypto.PublicKey
 	signer crypto.Signer // Go's, or libcrypto's for RSA
-	native bool          // signer is libcrypto's
 }
 
 // Algorithm is the a= tag of the key's signatures.
@@ -142,7 +141,7 @@ func newKey(private any) (*Key, error) {
 		key := &Key{Kind: RSA, public: &private.PublicKey, signer: private}
 		native, err := nativeRSA(private)
 		if err == nil {
-			key.signer, key.native = native, true
+			key.signer = native
 		} else if !errors.Is(err, errNoNative) {
 			return nil, err
 		}

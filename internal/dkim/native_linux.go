@@ -1,4 +1,4 @@
-//go:build linux && (amd64 || arm64)
+//go:build linux && (amd64 || arm64) && !static
 
 package dkim
 
@@ -37,7 +37,7 @@ const (
 
 // loadLibcrypto binds the library once. Version 3 has all of these as functions; 1.1 had some as macros and is out of support.
 var loadLibcrypto = sync.OnceValues(func() (*libcrypto, error) {
-	handle, err := purego.Dlopen("libcrypto.so.3", purego.RTLD_NOW|purego.RTLD_LOCAL)
+	handle, err := purego.Dlopen(libraryFile, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		return nil, errNoNative
 	}
@@ -64,6 +64,11 @@ var loadLibcrypto = sync.OnceValues(func() (*libcrypto, error) {
 	}
 	return lib, nil
 })
+
+func hasNative() bool {
+	_, err := loadLibcrypto()
+	return err == nil
+}
 
 // nativeKey is an RSA key inside libcrypto. An EVP_PKEY may be used by several threads at once; a context may not, so each
 // signature has its own.

@@ -1,4 +1,4 @@
-//go:build !linux || (!amd64 && !arm64)
+//go:build !linux || (!amd64 && !arm64) || static
 
 package dkim
 
@@ -7,5 +7,8 @@ import (
 	"crypto/rsa"
 )
 
-// openNative: on other systems RSA is Go's.
+// On other systems, and in a static binary, RSA is Go's.
+
+func hasNative() bool { return false }
+
 func openNative(*rsa.PrivateKey) (crypto.Signer, error) { return nil, errNoNative }

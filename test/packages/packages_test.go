@@ -73,6 +73,7 @@ func TestPackages(t *testing.T) {
 	})
 	t.Run("contents", func(t *testing.T) { contents(t, dist) })
 	t.Run("rpm in a root", func(t *testing.T) { installRPM(t, rpm(dist)) })
+	t.Run("bare roots", func(t *testing.T) { bareRoots(t, dist) })
 	t.Run("sbom", func(t *testing.T) {
 		text := read(t, dist, "postfleet_"+version+"_amd64.cdx.json")
 		for _, library := range []string{"github.com/d--j/go-milter", "github.com/hashicorp/consul/api", "modernc.org/sqlite"} {
