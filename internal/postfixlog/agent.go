@@ -35,7 +35,7 @@ func (t *Tracker) attempted(l *line, amend func(*fleet.Attempt)) fleet.EventID {
 }
 
 // connectedPort is the port that an attempt's connection went to; zero where Postfix doesn't tell: what it logs of a cached
-// connection (smtp_connection_cache_on_demand in postconf(5)) is the port of SMTP, whatever the connection's own.
+// connection (smtp_connection_cache_on_demand in postconf(5)) may be another's, see sameServer.
 func connectedPort(a *fleet.Attempt) int {
 	if a.ConnUse > 1 {
 		return 0

@@ -116,6 +116,9 @@ func (t *Tracker) clientSays(l *line, m *memory, who, said []byte) {
 		k.give(recipientOf(said))
 	}
 	k.captured = true
+	if sameServer(k.peer, string(who)) { // another port: a connection from the cache, where the client speaks first
+		k.peer = string(who)
+	}
 	k.turnTo(l, who)
 	if verb == verbHello && k.tls == "" && k.startedTLS() {
 		k.tls = unloggedTLS
@@ -145,17 +148,16 @@ func (t *Tracker) serverSays(l *line, m *memory, who, said []byte) {
 
 // turnTo notes that the request goes on to another server.
 func (k *talk) turnTo(l *line, who []byte) {
-	if k.peer != "" && !sameServer(k.peer, string(who)) {
+	if string(who) != k.peer && k.peer != "" {
 		k.add(l.at, fleet.Note, "next server: "+string(who)+", after "+k.peer, false)
 	}
 	k.setPeer(who)
 }
 
 func (k *talk) setPeer(who []byte) {
-	if !sameServer(k.peer, string(who)) {
-		k.tls, k.auth = "", false
+	if string(who) != k.peer {
+		k.peer, k.tls, k.auth = string(who), "", false
 	}
-	k.peer = string(who)
 }
 
 // readReuse reads that a cached connection is taken up: the next request of this process begins.

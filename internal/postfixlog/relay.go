@@ -47,20 +47,12 @@ func splitPeer(b []byte) (p peer, rest []byte, ok bool) {
 	return p, b[end:], ok
 }
 
-// smtpPort is what Postfix logs as the port of a connection from its cache, whatever the connection's own
-// (smtp_session_activate in smtp_session.c); of its TLS it logs the right one.
-const smtpPort = ":25"
+// sameServer compares two peers as Postfix names them, but for their ports: of a connection from its cache to a fallback or a
+// later next hop it logs the port of the first (smtp_session_activate in smtp_session.c), except in the line about its TLS. Postfix
+// 3.12 logs the right one everywhere.
+func sameServer(a, b string) bool { return a == b || a != "" && withoutPort(a) == withoutPort(b) }
 
-// sameServer tells whether a peer, as Postfix names it, is the one that was named before, also where it has become a connection
-// from the cache.
-func sameServer(before, now string) bool {
-	if before == now {
-		return true
-	}
-	server, cached := strings.CutSuffix(now, smtpPort)
-	port, same := strings.CutPrefix(before, server)
-	return cached && same && strings.HasPrefix(port, ":") && strings.HasSuffix(server, "]")
-}
+func withoutPort(peer string) string { return peer[:strings.LastIndexByte(peer, ']')+1] }
 
 // address is the peer's IP address; a unix socket has none.
 func (p peer) address() string {
