@@ -12,7 +12,7 @@ type fakeDNS struct{}
 
 func (fakeDNS) Plan(_ context.Context, needs *fleet.DNSNeeds) *fleet.DNSPlan {
 	plan := &fleet.DNSPlan{At: time.Unix(1700000000, 0).UTC(), Domains: []string{"example.com"}, Records: []fleet.DNSRecord{},
-		Egress: []fleet.SendingAddress{}, Problems: needs.Problems, SPF: []fleet.SPFPlan{{Domain: "example.com", Proposed: "v=spf1 ~all"}}}
+		Egress: []fleet.SendingAddress{}, Problems: needs.Problems, SPF: []fleet.SPFPlan{{Domain: "example.com", Proposed: "v=spf1 ~all", Shorter: hostileText, ShorterText: hostileText}}}
 	for i := range needs.Keys {
 		plan.Records = append(plan.Records, fleet.DNSRecord{Domain: needs.Keys[i].Domain, Kind: fleet.DNSDKIM, Name: needs.Keys[i].Name,
 			Type: "TXT", Value: needs.Keys[i].Text, Status: fleet.DNSMissing, Seen: []string{hostileText}})
@@ -39,7 +39,7 @@ func (n *fakeNode) Keys(ctx context.Context) (*fleet.NodeKeys, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	key := fleet.Key{Node: "another", Domain: "example.com", Selector: n.name, Algorithm: "rsa-sha256", Bits: 2048, Name: n.name + "._domainkey.example.com",
-		Text: "v=DKIM1; k=rsa; p=" + n.name, Fingerprint: n.name, Stage: fleet.StageActive, State: fleet.KeyMismatch, Signs: true,
+		Text: "v=DKIM1; k=rsa; p=" + n.name + hostileText, Fingerprint: n.name, Stage: fleet.StageActive, State: fleet.KeyMismatch, Signs: true,
 		Found: fleet.RecordFinding{Record: fleet.RecordDiffers, Text: hostileText, At: time.Unix(1700000000, 0).UTC()}}
 	waiting := key
 	waiting.Selector, waiting.Name, waiting.Fingerprint, waiting.Stage, waiting.Signs = "next", "next._domainkey.example.com", n.name+"2", fleet.StageWaiting, false

@@ -107,7 +107,7 @@ func TestKeysPage(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	if strings.Contains(got, "<script>alert") || strings.Contains(got, "\x1b") {
+	if strings.Contains(got, "<script>alert") || strings.ContainsAny(got, "\x1b\u202e") {
 		t.Error("what DNS says is markup or obeyed")
 	}
 	if strings.Contains(string(ts.get(viewer, "/keys").body), `method="post" action="/keys"`) {
@@ -131,7 +131,7 @@ func TestKeysPage(t *testing.T) {
 		t.Errorf("force by an operator: %d", got.status)
 	}
 	page := string(ts.get(viewer, "/dns").body)
-	if !strings.Contains(page, "next._domainkey.example.com") || strings.Contains(page, "<script>alert") {
+	if !strings.Contains(page, "next._domainkey.example.com") || strings.Contains(page, "<script>alert") || strings.ContainsAny(page, "\x1b\u202e") {
 		t.Error("the page of records lacks a record, or obeys one")
 	}
 	if got := ts.get(viewer, "/dns/file?format=zone"); string(got.body) != "zone of example.com" || !strings.Contains(got.header.Get("Content-Disposition"), "attachment") {

@@ -111,7 +111,8 @@ type document struct {
 	User   User
 	Now    time.Time
 	Body   any
-	Signed bool // somebody is signed in: show navigation
+	Signed bool   // somebody is signed in: show navigation
+	Away   string // why discovery doesn't answer: what is shown is of the nodes known last
 }
 
 func (p *pages) execute(into *bytes.Buffer, page, name string, data any) error {
@@ -126,6 +127,9 @@ func (p *pages) execute(into *bytes.Buffer, page, name string, data any) error {
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name, title string, body any) {
 	user := userFrom(r.Context())
 	doc := document{Title: title, Page: name, Path: r.URL.RequestURI(), User: user, Now: s.clock().UTC(), Body: body, Signed: user.Name != ""}
+	if doc.Signed {
+		doc.Away = s.fleet.DiscoveryAway()
+	}
 	var out bytes.Buffer
 	if err := s.pages.execute(&out, name, "layout", doc); err != nil {
 		s.log.Error("page not rendered", zap.String("page", name), zap.Error(err))

@@ -29,9 +29,10 @@ type keyStep struct {
 	Node  string
 	Now   []string // selectors that sign for the domain
 	Then  []string // those that will
-	Late  string   // when they will; empty: at once
+	Next  string   // instead of them, keys that are yet to be made, and when they will
 	Note  string
 	Doubt string // why the node will refuse, or what goes wrong
+	Away  bool   // the node doesn't answer: its keys aren't known
 }
 
 // keyOrderLink leads to the page that asks.
@@ -94,7 +95,7 @@ func (s *Server) keyOrderPage(r *http.Request, change KeyChange, nodes []string)
 		case at < 0:
 			return nil, fleet.Errorf(fleet.CodeNotFound, "no node %q in the fleet", clip(node, 80))
 		case all[at].Keys == nil:
-			view.Steps = append(view.Steps, keyStep{Node: node, Doubt: "it can't be told: " + all[at].Answer.Error})
+			view.Steps = append(view.Steps, keyStep{Node: node, Away: true, Doubt: "it can't be told: " + all[at].Answer.Error})
 			continue
 		}
 		keys := all[at].Keys
@@ -146,9 +147,9 @@ func (p *keyOrderPage) say(key *fleet.Key, nodes int) {
 }
 
 func rotateStep(keys *fleet.NodeKeys, domain string) keyStep {
-	step := keyStep{Node: keys.Node, Now: signing(keys, domain), Then: []string{"new keys"}, Late: "once their records are seen"}
+	step := keyStep{Node: keys.Node, Now: signing(keys, domain), Next: "new keys, once their records are seen"}
 	if keys.Require == "never" {
-		step.Late = ""
+		step.Next = "new keys, at once"
 		step.Note = "this node asks for no record: publish it at once, or receivers can't verify the mail"
 	} else if keys.Updates {
 		step.Note = "the node puts the records into DNS itself"
@@ -156,7 +157,7 @@ func rotateStep(keys *fleet.NodeKeys, domain string) keyStep {
 		step.Note = "you publish the records; until then nothing changes"
 	}
 	if slices.ContainsFunc(keys.Keys, func(k fleet.Key) bool { return k.Domain == domain && k.Stage == fleet.StageWaiting }) {
-		step.Then, step.Late, step.Note, step.Doubt = step.Now, "", "", "its next keys are made already, and wait"
+		step.Then, step.Next, step.Note, step.Doubt = step.Now, "", "", "its next keys are made already, and wait"
 	}
 	return step
 }

@@ -21,7 +21,6 @@ const (
 
 // nodesPage is every node that discovery knows, whether it answers or not.
 type nodesPage struct {
-	Away     string // why discovery doesn't answer
 	Nodes    []nodeCard
 	Answered int
 	Queue    int
@@ -75,7 +74,7 @@ func (s *Server) pageNodes(w http.ResponseWriter, r *http.Request) {
 	}()
 	nodes := s.fleet.Nodes(r.Context())
 	stats := <-figures
-	view := &nodesPage{Away: s.fleet.DiscoveryAway()}
+	view := &nodesPage{}
 	for _, node := range nodes {
 		card := newNodeCard(node)
 		card.Orders = allowed(card.Orders, userFrom(r.Context()).Role)

@@ -106,7 +106,7 @@ func TestWayOverOtherNodes(t *testing.T) {
 		"Still under way":             {"In transit", "the other node has not told yet", "Connection refused"},
 		"Waits at the carrier":        {"Deferred", "2 attempts of mx1 failed", "Greylisted: what to do next", "The server refuses everybody whom it sees for the first time"},
 		"Bounced by the carrier":      {"Bounced", "The sender was told by mx1", "Bounce sent to the sender", "by mx1", "There is no such Gmail mailbox"},
-		"The carrier is away":         {"mx4 can't be asked", "connection refused", "this is what mx1 last heard of it"},
+		"The carrier is away":         {"mx4 can't be asked", "refused the connection", "this is what mx1 last heard of it"},
 		"Another mail's queue id":     {"can't be confirmed, so it isn't followed", "the message that mx3 has there has another Message-ID"},
 		"Refused by a hostile server": {"<script>alert(1)</script>", "⟦U+202E⟧", "⟦NUL⟧", "⟦FF⟧", "mx.evil.example"},
 		"Over all nodes at once":      {"mx3", "mx2", "mx00.gmx.example", "anna@partner.example, wei.chen@partner.example, office@partner.example and 4 in all"},

@@ -183,12 +183,18 @@ func TestDiscoveryAway(t *testing.T) {
 		if nodes.DiscoveryAway != why || len(nodes.Nodes) != 1 {
 			t.Errorf("%+v", nodes)
 		}
-		page := string(ts.get(ts.signedIn(accounts.Viewer), "/nodes").body)
-		if shown := strings.Contains(page, "Consul does not answer."); shown != (why != "") {
-			t.Errorf("away for %q, on the page: %v", why, shown)
+		client := ts.signedIn(accounts.Viewer)
+		for _, path := range []string{"/", "/messages", "/trace", "/nodes", "/relay", "/keys", "/dns"} {
+			page := string(ts.get(client, path).body)
+			if shown := strings.Contains(page, "Consul does not answer."); shown != (why != "") {
+				t.Errorf("away for %q, on %s: %v", why, path, shown)
+			}
+			if why != "" && !strings.Contains(page, "connection refused &lt;b&gt;") {
+				t.Errorf("the reason is not on %s", path)
+			}
 		}
-		if why != "" && !strings.Contains(page, "connection refused &lt;b&gt;") {
-			t.Error("the reason is not on the page")
+		if stranger := string(ts.get(ts.browser(), "/login").body); strings.Contains(stranger, "Consul") {
+			t.Error("who isn't signed in is told of the fleet")
 		}
 	}
 	if away := newTestFanout(t, newFakeFleet("a")).DiscoveryAway(); away != "" {

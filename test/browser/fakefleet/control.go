@@ -119,7 +119,7 @@ func (s *Site) Leave(ctx context.Context, node string) error {
 		oldest := n.messages[0].ID
 		n.mu.Unlock()
 		if s.memory.Message(ctx, node, oldest) != nil && !s.memory.AsOf(node).IsZero() {
-			n.SetDown(errAway)
+			n.SetDown(away(node))
 			return nil
 		}
 		select {

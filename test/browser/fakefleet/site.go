@@ -47,8 +47,10 @@ type Options struct {
 	Log      *zap.Logger
 }
 
-// errAway is what a node that was stopped looks like.
-var errAway = errors.New("dial tcp 10.20.0.14:7025: connect: connection refused")
+// away is what the client of a node that was stopped says.
+func away(node string) error {
+	return fleet.Errorf(fleet.CodeUnavailable, "node %s refused the connection: is its daemon running?", node)
+}
 
 // Start makes the fleet and serves its pages on a free port of loopback.
 func Start(o Options) (*Site, error) {
@@ -60,7 +62,7 @@ func Start(o Options) (*Site, error) {
 		member := fleet.Member{Name: name, API: fmt.Sprintf("https://10.20.0.1%d:7025", i+1), Healthy: true, Fit: true, Weight: 1 + i%2,
 			Hop: fmt.Sprintf("10.20.0.1%d:8529", i+1)}
 		if name == o.Down {
-			s.Nodes[name].SetDown(errAway)
+			s.Nodes[name].SetDown(away(name))
 			member.Healthy, member.Fit, member.Reason = false, false, "check \"node api\" is critical: connection refused"
 		}
 		members.list = append(members.list, member)

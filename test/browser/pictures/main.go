@@ -95,8 +95,9 @@ func (a *album) control(b *browser.Browser, site *fakefleet.Site) error {
 	if _, err := site.Nodes["mx2"].Drain(context.Background(), fleet.DrainOrder{On: true, By: "adam", Reason: "new kernel"}); err != nil {
 		return err
 	}
-	err := a.visit(b, site.URL, []shot{{"relay", "/relay", ""}, {"drain", "/nodes/mx1/drain", ""}, {"forget", "/nodes/mx4/forget", ""}, {"draining", "/nodes", ""},
-		{"diagnostics", "/diagnostics", ""}, {"finding", "/diagnostics/nodes/mx2/ptr", ""}, {"diagnosis", "/diagnostics/nodes/mx3", ""}, {"testmessage", "/diagnostics/test", ""}, {"keys", "/keys", ""}, {"dns", "/dns", ""}})
+	err := a.visit(b, site.URL, []shot{{"relay", "/relay", ""}, {"relayask", "/relay", `document.querySelector("input[value=failover]").click(); document.querySelector(".save button").click(); 0`},
+		{"drain", "/nodes/mx1/drain", ""}, {"forget", "/nodes/mx4/forget", ""}, {"draining", "/nodes", ""},
+		{"diagnostics", "/diagnostics", ""}, {"finding", "/diagnostics/nodes/mx2/ptr", ""}, {"diagnosis", "/diagnostics/nodes/mx3", ""}, {"testmessage", "/diagnostics/test", ""}, {"keys", "/keys", ""}, {"keyorder", "/keys/order?verb=rotate&domain=shop.example&node=mx1,mx2,mx3,mx4", ""}, {"dns", "/dns", ""}})
 	if err != nil {
 		return err
 	}
