@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -26,6 +25,9 @@ func newCheckConfig() *cobra.Command {
 		Use:   "check-config FILE",
 		Short: "Tell whether a daemon would take a configuration file, and what it would run",
 		Long: `Tell whether a daemon would take a configuration file, and what it would run.
+
+Of each DKIM key it says whether it signs or what it waits for, by what the daemon has written down of its life; of one that the
+daemon doesn't know yet, what it will do with it.
 
 The file's keys tell whose it is, milter's or aggregator's; --daemon says so where they don't. Keys and certificates
 that the file names are read, so run this as the user that the daemon runs as. Exit status: 0 good, 2 bad.`,
@@ -138,6 +140,11 @@ func printCheck(out io.Writer, path string, kind config.Kind, lines []string, qu
 	case asJSON:
 		return json.NewEncoder(out).Encode(map[string]any{"file": path, "daemon": kind, "runs": lines})
 	}
-	_, err := fmt.Fprintf(out, "%s: good, for postfleet %s\n  %s\n", path, kind, strings.Join(lines, "\n  "))
-	return err
+	fmt.Fprintf(out, "%s: good, for postfleet %s\n", path, kind)
+	for _, line := range lines {
+		if _, err := fmt.Fprintf(out, "  %s\n", visible(line)); err != nil { // some quote DNS
+			return err
+		}
+	}
+	return nil
 }

@@ -75,7 +75,14 @@ func TestDKIMLifeCommands(t *testing.T) {
 			}
 		})
 	}
-	_, out, _ := run("list", "--json")
+	_, out, problems := command("", "check-config", "milter.yaml")
+	for _, want := range []string{"\n  signs for example.com with selector mx7-ed25519 (ed25519-sha256)\n",
+		"\n  does not sign for example.com with selector mx7-xa-ed25519 (ed25519-sha256) any more: retired\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("check-config without %q: %s%s", want, out, problems)
+		}
+	}
+	_, out, _ = run("list", "--json")
 	var nodes []fleet.NodeKeys
 	if err := json.Unmarshal([]byte(out), &nodes); err != nil || len(nodes) != 1 || len(nodes[0].Keys) != 2 || !nodes[0].Keys[0].Signs {
 		t.Errorf("%v: %s", err, out)

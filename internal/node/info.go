@@ -52,7 +52,7 @@ func (n *Node) summary() []string {
 	if n.api != nil {
 		api = "on " + n.api.Addr().String()
 	}
-	return describe(live.config, n.name, live.signer.Selectors(n.o.Now()), api)
+	return describe(live.config, n.name, n.keys.life.Keys().Keys, api)
 }
 
 // capture goes by what the log shows, which is surer than what master.cf says, and by master.cf before the first delivery.
@@ -135,16 +135,16 @@ func addresses(configured []string) []string {
 }
 
 // describe sums up, a line each, what a configuration makes a node do.
-func describe(c *config.Milter, name string, selectors []fleet.Selector, api string) []string {
+func describe(c *config.Milter, name string, keys []fleet.Key, api string) []string {
 	lines := []string{"node " + name}
 	for _, listen := range c.Milter.Listen {
 		lines = append(lines, "milter on "+listen.Address.String())
 	}
-	if len(selectors) == 0 {
+	if len(keys) == 0 {
 		lines = append(lines, "signs nothing: no key for this node in "+c.DKIM.KeysDir.String())
 	}
-	for _, s := range selectors {
-		lines = append(lines, fmt.Sprintf("signs for %s with selector %s (%s)", s.Domain, s.Selector, s.Algorithm))
+	for i := range keys {
+		lines = append(lines, describeKey(&keys[i]))
 	}
 	lines = append(lines,
 		fmt.Sprintf("records in %s, messages for %s, transcripts for %s", c.Repository.Dir, c.Repository.KeepMessages, c.Repository.KeepTranscripts),

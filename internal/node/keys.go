@@ -106,18 +106,23 @@ func usedBefore(dir string) bool {
 	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".db") })
 }
 
+// keyOptionsHere are KeyOptions, and whether keys that signed before there were lives of keys go on signing on this host.
+func keyOptionsHere(c *config.Milter, node string, now func() time.Time) life.Options {
+	o := KeyOptions(c, node, now)
+	o.Adopt = usedBefore(string(c.Repository.Dir))
+	return o
+}
+
 // buildKeys opens the keys' lives; signer has those that the configuration names.
 func (n *Node) buildKeys(c *config.Milter, signer *dkim.Signer) error {
 	how, err := newKeyHow(c, n.o.Now)
 	if err != nil {
 		return err
 	}
-	o := KeyOptions(c, n.name, n.o.Now)
-	o.Adopt = usedBefore(string(c.Repository.Dir))
 	k := &keeper{node: n.name, log: n.o.Log.Named("keys"), now: n.o.Now, sign: n.signWith, poke: make(chan struct{}, 1),
 		looked: map[string]time.Time{}, peers: life.Peers{Known: true}}
 	k.how.Store(how)
-	if k.life, err = life.Open(o, signer.Keyring()); err != nil {
+	if k.life, err = life.Open(keyOptionsHere(c, n.name, n.o.Now), signer.Keyring()); err != nil {
 		return &ConfigError{fmt.Errorf("dkim: %w", err)}
 	}
 	k.metrics = newKeyMetrics(n.o.Registry, k.life)
