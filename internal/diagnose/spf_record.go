@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"blitiri.com.ar/go/spf"
@@ -94,37 +95,42 @@ func untoldSPF(subject string, o *spfOutcome) fleet.Part {
 
 func spfLine(domain, record string) string { return domain + ". IN TXT " + dnsask.Quote(record) }
 
-// proposeSPF puts the addresses that a record lacks into it, before the term that ends it. Without a record it makes one.
+// proposeSPF puts the addresses that a record lacks in front, where they cost no look-up and nothing before them can fail, and
+// ends it so that nobody else passes. Without a record it makes one.
 func proposeSPF(record string, addresses []netip.Addr) string {
-	if record == "" {
-		record = "v=spf1 -all"
-	}
-	terms := strings.Fields(record)
-	var kept, tail []string
-	have := map[string]bool{}
-	for _, term := range terms {
-		lower := strings.ToLower(term)
-		have[strings.TrimPrefix(lower, "+")] = true
+	var kept []string
+	var there []netip.Prefix
+	end, redirect, ended := "-all", "", false
+	for _, t := range spfwalk.Parse(record) {
+		network, isAddress := t.Network()
 		switch {
-		case lower == "all", lower == "+all", lower == "?all":
-			tail = append(tail, "-all")
-		case strings.HasSuffix(lower, "all") && len(lower) == 4, strings.HasPrefix(lower, "redirect="):
-			tail = append(tail, term)
+		case t.Modifier && t.Name == "redirect":
+			redirect = t.Text
+		case t.Modifier:
+			kept = append(kept, t.Text)
+		case ended: // receivers look at nothing behind all: it must not begin to count
+		case t.Name == "all":
+			if ended = true; t.Qualifier == '-' || t.Qualifier == '~' {
+				end = t.Text
+			}
 		default:
-			kept = append(kept, term)
+			kept = append(kept, t.Text)
+			if isAddress && t.Qualifier == '+' {
+				there = append(there, network)
+			}
 		}
 	}
-	if len(tail) == 0 {
-		tail = []string{"-all"}
+	if redirect != "" && !ended {
+		end = redirect
 	}
+	words := []string{"v=spf1"}
 	for _, addr := range addresses {
-		term := spfwalk.Mechanism(netip.PrefixFrom(addr, addr.BitLen()))
-		if !have[term] {
-			have[term] = true
-			kept = append(kept, term)
+		if !slices.ContainsFunc(there, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+			network := netip.PrefixFrom(addr, addr.BitLen())
+			words, there = append(words, spfwalk.Mechanism(network)), append(there, network)
 		}
 	}
-	return strings.Join(append(kept, tail[0]), " ")
+	return strings.Join(append(append(words, kept...), end), " ")
 }
 
 // spfResolver lets the SPF library ask our resolver. What isn't known is a temporary error, so that the result is too.

@@ -143,7 +143,7 @@ func TestFleet(t *testing.T) {
 		grade(t, found["n1"], check, fleet.GradePass)
 	}
 	if lacks := grade(t, found["n1"], "spf-fleet", fleet.GradeFail); !strings.Contains(lacks.Parts[0].Seen, "n2 (127.0.2.1)") ||
-		!slices.Contains(lacks.Parts[0].Mend, `good.example. IN TXT "v=spf1 ip4:127.0.1.1 ip4:127.0.2.1 -all"`) {
+		!slices.Contains(lacks.Parts[0].Mend, `good.example. IN TXT "v=spf1 ip4:127.0.2.1 ip4:127.0.1.1 -all"`) {
 		t.Errorf("spf-fleet: %+v", lacks.Parts[0])
 	}
 	grade(t, found["n2"], "ptr", fleet.GradeFail)
