@@ -140,7 +140,12 @@ func TestOrdersThatNobodyCarriesOut(t *testing.T) {
 func TestSomeNodesDontLook(t *testing.T) {
 	f, looking := lookingFleet(t)
 	ts := startServer(t, func(o *Options) { o.Fleet = f })
-	got := ts.submit(ts.signedIn(accounts.Operator), "/diagnostics", url.Values{})
+	client := ts.signedIn(accounts.Operator)
+	sent := ts.submit(client, "/diagnostics", url.Values{})
+	if sent.status != http.StatusSeeOther {
+		t.Fatalf("%d %s", sent.status, sent.body)
+	}
+	got := ts.get(client, sent.header.Get("Location"))
 	if text := string(got.body); got.status != http.StatusOK || !strings.Contains(text, "Not begun.") || !strings.Contains(text, "old: ") {
 		t.Errorf("%d %s", got.status, text)
 	}

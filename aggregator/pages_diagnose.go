@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gorilla/mux"
-
 	"github.com/postfleet/postfleet/aggregator/accounts"
 	"github.com/postfleet/postfleet/internal/fleet"
 	"github.com/postfleet/postfleet/internal/httperr"
@@ -22,8 +20,11 @@ type diagnosticsPage struct {
 	Done    int // checks, of those nodes
 	Total   int
 	May     bool // this user may have the nodes look
-	Changed int
+	Changed int  // results that are shown
 	Error   string
+	Show    string // which checks: one of the views
+	Tabs    []tab
+	Self    string // address of this view
 }
 
 // diagnosisColumn is a node.
@@ -80,20 +81,26 @@ func gradeMark(g fleet.Grade) mark {
 }
 
 func (s *Server) pageDiagnostics(w http.ResponseWriter, r *http.Request) {
-	if _, err := parameters(r); err != nil {
+	values, err := parameters(r, "show", "told")
+	show := values.Get("show")
+	if err == nil && show != showAll && show != showHand && show != showUntold {
+		err = fleet.Invalid("show", "expected %s or %s, not %q", showHand, showUntold, clip(show, 40))
+	}
+	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	s.renderDiagnostics(w, r, http.StatusOK, "")
+	s.renderDiagnostics(w, r, http.StatusOK, show, strings.Join(s.noteLeft(r, values.Get("told")), "; "))
 }
 
-func (s *Server) renderDiagnostics(w http.ResponseWriter, r *http.Request, status int, failure string) {
+func (s *Server) renderDiagnostics(w http.ResponseWriter, r *http.Request, status int, show, failure string) {
 	d, err := s.diagnosing()
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
 	view := newDiagnosticsPage(d.Diagnoses(r.Context(), ""))
+	view.choose(show)
 	view.May, view.Error = userFrom(r.Context()).Role.May(accounts.Operator), failure
 	s.render(w, r, status, "diagnostics", "Diagnostics", view)
 }
@@ -117,11 +124,7 @@ func newDiagnosticsPage(nodes []NodeDiagnosis) *diagnosticsPage {
 		seen[found.Check] = true
 		row := checkRow{Check: found.Check, Title: found.Title, Why: found.Why}
 		for i := range view.Columns {
-			cell := newCell(&view.Columns[i], found.Check)
-			if cell.Was.Text != "" {
-				view.Changed++
-			}
-			row.Cells = append(row.Cells, cell)
+			row.Cells = append(row.Cells, newCell(&view.Columns[i], found.Check))
 		}
 		at := slices.IndexFunc(view.Groups, func(g checkGroup) bool { return g.Name == found.Group })
 		if at < 0 {
@@ -217,171 +220,11 @@ func (s *Server) pageDiagnose(w http.ResponseWriter, r *http.Request) {
 	}
 	nodes, err := s.diagnose(r, wish)
 	if err != nil {
-		s.renderDiagnostics(w, r, httperr.Status(fleet.CodeOf(err)), publicMessage(err))
+		s.renderDiagnostics(w, r, httperr.Status(fleet.CodeOf(err)), showAll, publicMessage(err))
 		return
 	}
-	if failed := notBegun(nodes); len(failed) > 0 { // the others look, and their cells arrive on this page
-		s.renderDiagnostics(w, r, http.StatusOK, strings.Join(failed, "; "))
-		return
+	if failed := notBegun(nodes); len(failed) > 0 { // the others look, and their cells arrive in the matrix
+		back = "/diagnostics?" + url.Values{"told": {s.leaveNote(r, failed)}}.Encode()
 	}
 	http.Redirect(w, r, back, http.StatusSeeOther)
-}
-
-// diagnosisPage is one node: all findings, or one of them, and how they were before.
-type diagnosisPage struct {
-	Column   diagnosisColumn
-	Findings []findingView
-	One      bool // a single check is shown
-	May      bool
-	History  []outlineView
-	Titles   map[string]string
-}
-
-// findingView is a finding with its evidence.
-type findingView struct {
-	fleet.Finding
-	Mark  mark
-	Was   mark
-	Parts []partView
-	Past  []pastGrade // of this check, the newest first
-}
-
-type partView struct {
-	fleet.Part
-	Mark mark
-	Mend []mendLine
-}
-
-// mendLine is advice: words, or an exact record or command.
-type mendLine struct {
-	Text  string
-	Exact bool
-}
-
-type pastGrade struct {
-	Time time.Time
-	Mark mark
-}
-
-type outlineView struct {
-	fleet.DiagnosisOutline
-	Counts  []gradeCount
-	Changes []changeView
-}
-
-type changeView struct {
-	Title    string
-	From, To mark
-}
-
-func (s *Server) pageDiagnosis(w http.ResponseWriter, r *http.Request) { s.oneDiagnosis(w, r, "") }
-
-func (s *Server) pageFinding(w http.ResponseWriter, r *http.Request) {
-	check, err := url.PathUnescape(mux.Vars(r)["check"])
-	if err != nil {
-		s.fail(w, r, fleet.Invalid("check", "not URL-encoded"))
-		return
-	}
-	s.oneDiagnosis(w, r, check)
-}
-
-func (s *Server) oneDiagnosis(w http.ResponseWriter, r *http.Request, check string) {
-	node, err := pathNode(r)
-	var d Diagnosing
-	if err == nil {
-		d, err = s.diagnosing()
-	}
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	found := d.Diagnoses(r.Context(), node)
-	if len(found) != 1 || found[0].Diagnoses == nil {
-		reason := "no answer"
-		if len(found) == 1 {
-			reason = found[0].Error
-		}
-		s.fail(w, r, fleet.Errorf(fleet.CodeUnavailable, "node %s: %s", clip(node, 80), reason))
-		return
-	}
-	view := newDiagnosisPage(&found[0], check)
-	if check != "" && len(view.Findings) == 0 {
-		s.fail(w, r, fleet.Errorf(fleet.CodeNotFound, "node %s has not made a check %q", clip(node, 80), clip(check, 40)))
-		return
-	}
-	view.May = userFrom(r.Context()).Role.May(accounts.Operator)
-	s.render(w, r, http.StatusOK, "diagnosis", "Diagnosis of "+plain(node), view)
-}
-
-func newDiagnosisPage(n *NodeDiagnosis, check string) *diagnosisPage {
-	view := &diagnosisPage{Column: newColumn(n), One: check != "", Titles: map[string]string{}}
-	if view.Column.Latest != nil {
-		for _, found := range view.Column.Latest.Findings {
-			view.Titles[found.Check] = found.Title
-			if check == "" || found.Check == check {
-				view.Findings = append(view.Findings, newFinding(found, n.Diagnoses.History))
-			}
-		}
-	}
-	slices.SortStableFunc(view.Findings, func(a, b findingView) int { // what needs a hand comes first
-		switch {
-		case a.Grade.Graver(b.Grade):
-			return -1
-		case b.Grade.Graver(a.Grade):
-			return 1
-		}
-		return 0
-	})
-	for _, past := range n.Diagnoses.History {
-		if check == "" {
-			view.History = append(view.History, view.outline(past))
-		}
-	}
-	return view
-}
-
-func newFinding(found fleet.Finding, history []fleet.DiagnosisOutline) findingView {
-	view := findingView{Finding: found, Mark: gradeMark(found.Grade)}
-	if found.Was != "" {
-		view.Was = gradeMark(found.Was)
-	}
-	for _, p := range found.Parts {
-		one := partView{Part: p, Mark: gradeMark(p.Grade)}
-		for _, line := range p.Mend {
-			one.Mend = append(one.Mend, mendLine{Text: line, Exact: exactLine(line)})
-		}
-		view.Parts = append(view.Parts, one)
-	}
-	for _, past := range history {
-		if grade, there := past.Grades[found.Check]; there {
-			view.Past = append(view.Past, pastGrade{past.Started, gradeMark(grade)})
-		}
-	}
-	return view
-}
-
-// exactLine tells a record or a command from a sentence, which ends like one.
-func exactLine(line string) bool {
-	return strings.Contains(line, " IN ") || !strings.HasSuffix(line, ":") && !strings.HasSuffix(line, ".") && line != "or"
-}
-
-func (p *diagnosisPage) outline(past fleet.DiagnosisOutline) outlineView {
-	view := outlineView{DiagnosisOutline: past}
-	counts := map[fleet.Grade]int{}
-	for _, grade := range past.Grades {
-		counts[grade]++
-	}
-	for _, grade := range fleet.Grades {
-		if counts[grade] > 0 && grade != fleet.GradeNA {
-			view.Counts = append(view.Counts, gradeCount{gradeMark(grade), counts[grade]})
-		}
-	}
-	for _, change := range past.Changes {
-		title := p.Titles[change.Check]
-		if title == "" {
-			title = plain(change.Check)
-		}
-		view.Changes = append(view.Changes, changeView{title, gradeMark(change.From), gradeMark(change.To)})
-	}
-	return view
 }

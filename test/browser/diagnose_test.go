@@ -11,6 +11,7 @@ import (
 func TestDiagnosticsPage(t *testing.T) {
 	p := openAs(t, fakefleet.Operator)
 	p.everyLook("/diagnostics")
+	p.everyLook("/diagnostics?show=hand")
 	p.everyLook("/diagnostics/nodes/mx2/ptr")
 	p.everyLook("/diagnostics/nodes/mx3")
 	p.everyLook("/diagnostics/test")

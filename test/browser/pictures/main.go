@@ -97,7 +97,7 @@ func (a *album) control(b *browser.Browser, site *fakefleet.Site) error {
 	}
 	err := a.visit(b, site.URL, []shot{{"relay", "/relay", ""}, {"relayask", "/relay", `document.querySelector("input[value=failover]").click(); document.querySelector(".save button").click(); 0`},
 		{"drain", "/nodes/mx1/drain", ""}, {"forget", "/nodes/mx4/forget", ""}, {"draining", "/nodes", ""},
-		{"diagnostics", "/diagnostics", ""}, {"finding", "/diagnostics/nodes/mx2/ptr", ""}, {"diagnosis", "/diagnostics/nodes/mx3", ""}, {"testmessage", "/diagnostics/test", ""}, {"keys", "/keys", ""}, {"keyorder", "/keys/order?verb=rotate&domain=shop.example&node=mx1,mx2,mx3,mx4", ""}, {"dns", "/dns", ""}})
+		{"diagnostics", "/diagnostics", ""}, {"hand", "/diagnostics?show=hand", ""}, {"finding", "/diagnostics/nodes/mx2/ptr", ""}, {"diagnosis", "/diagnostics/nodes/mx3", ""}, {"testmessage", "/diagnostics/test", ""}, {"keys", "/keys", ""}, {"keyorder", "/keys/order?verb=rotate&domain=shop.example&node=mx1,mx2,mx3,mx4", ""}, {"dns", "/dns", ""}})
 	if err != nil {
 		return err
 	}
