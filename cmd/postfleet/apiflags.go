@@ -37,7 +37,7 @@ func (f *apiFlags) client(getenv func(string) string) (*apiclient.Client, error)
 		CAFile: firstOf(f.ca, getenv("POSTFLEET_CA"), stored["ca"]),
 	}
 	if o.URL == "" {
-		return nil, usageError{errors.New("no aggregator to ask: give --server or POSTFLEET_URL")}
+		return nil, usageError{errors.New("no aggregator to ask: give --server or POSTFLEET_URL, or write url= into ~/.config/postfleet/client")}
 	}
 	if o.Token, err = f.token(getenv, stored); err != nil {
 		return nil, usageError{err}

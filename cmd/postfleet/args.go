@@ -21,6 +21,11 @@ func exactArgs(n int) cobra.PositionalArgs {
 	}
 }
 
+// configFlag is the flag of every command that reads a daemon's configuration; text says whose it is.
+func configFlag(cmd *cobra.Command, path *string, preset, text string) {
+	cmd.Flags().StringVarP(path, "config", "c", preset, text)
+}
+
 // jsonFlag is the flag of every command that can print what it found as one JSON value.
 func jsonFlag(cmd *cobra.Command, asJSON *bool) {
 	cmd.Flags().BoolVar(asJSON, "json", false, "print JSON")

@@ -32,12 +32,7 @@ daemon doesn't know yet, what it will do with it.
 The file's keys tell whose it is, milter's or aggregator's; --daemon says so where they don't. Keys and certificates
 that the file names are read, so run this as the user that the daemon runs as. Exit status: 0 good, 2 bad.`,
 		Example: "  postfleet check-config /etc/postfleet/milter.yaml && systemctl reload postfleet-milter",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usageError{fmt.Errorf("expected one configuration file (see %s --help)", cmd.CommandPath())}
-			}
-			return nil
-		},
+		Args:    exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, lines, err := checkConfig(args[0], daemon)
 			if err != nil {

@@ -48,7 +48,7 @@ func TestCheckConfig(t *testing.T) {
 		{"an aggregator's with bad advice", []string{advised}, exitUsage, "", advice + ":5: no such key: \"doo\""},
 		{"the other daemon's", []string{"--daemon", "aggregator", milter}, exitUsage, "", "m.yaml:1: node: no such key"},
 		{"no such daemon", []string{"--daemon", "relay", milter}, exitUsage, "", `expected milter or aggregator, not "relay"`},
-		{"no file", nil, exitUsage, "", "expected one configuration file"},
+		{"no file", nil, exitUsage, "", "expected 1 argument, not 0: postfleet check-config FILE"},
 		{"missing file", []string{filepath.Join(dir, "none")}, exitUsage, "", "no such file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

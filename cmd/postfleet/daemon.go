@@ -34,7 +34,7 @@ func daemonCommand(cmd *cobra.Command, defaultConfig string, run func(path strin
 	var path string
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(*cobra.Command, []string) error { return run(path) }
-	cmd.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
+	configFlag(cmd, &path, defaultConfig, "configuration file")
 	return cmd
 }
 

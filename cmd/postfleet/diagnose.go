@@ -56,7 +56,7 @@ failure, and no success either: read what it says.`,
 		RunE: func(cmd *cobra.Command, checks []string) error { return c.runE(cmd, checks) },
 	}
 	c.api.flags(cmd)
-	cmd.Flags().StringVar(&c.config, "config", milterConfig, "configuration of the node daemon")
+	configFlag(cmd, &c.config, milterConfig, "configuration of the node daemon")
 	cmd.Flags().BoolVar(&c.fleet, "fleet", false, "ask the aggregator for all nodes")
 	cmd.Flags().BoolVar(&c.run, "run", false, "with --fleet: have the nodes look again, and wait for them")
 	cmd.Flags().BoolVar(&c.local, "local", false, "don't ask the daemon")

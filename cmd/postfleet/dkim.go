@@ -32,7 +32,7 @@ type keyPlace struct {
 }
 
 func (p *keyPlace) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.config, "config", milterConfig, "configuration that names the keys' directory, the selector and the node")
+	configFlag(cmd, &p.config, milterConfig, "configuration that names the keys' directory, the selector and the node")
 	p.keyFlags(cmd)
 }
 

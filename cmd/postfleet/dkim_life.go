@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
@@ -32,9 +31,9 @@ type keyOrderFlags struct {
 }
 
 func (f *keyOrderFlags) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.config, "config", milterConfig, "configuration of this host's node")
-	cmd.Flags().StringSliceVar(&f.nodes, "on", nil, "nodes of the fleet, through an aggregator, instead of this host's")
-	cmd.Flags().BoolVar(&f.allNodes, "on-all", false, "all nodes of the fleet")
+	configFlag(cmd, &f.config, milterConfig, "configuration of this host's node")
+	cmd.Flags().StringSliceVar(&f.nodes, "on", nil, "nodes of the fleet, through an aggregator, instead of this host")
+	cmd.Flags().BoolVar(&f.allNodes, "on-all", false, "all nodes of the fleet, through an aggregator")
 	f.api.flags(cmd)
 	jsonFlag(cmd, &f.json)
 	cmd.PreRunE = func(*cobra.Command, []string) error {
@@ -95,7 +94,7 @@ func newDKIMActivate() *cobra.Command {
 		Long: `Sign with a key that waits, together with the other key of its generation, or again with one that is retiring. The keys that
 signed before retire. The record must have been seen; --force does without, and is written down.`,
 		Example: "  postfleet dkim activate example.com mx1-202611a",
-	}, fleet.KeyActivate, "although its record was not seen")
+	}, fleet.KeyActivate, "sign although its record was not seen")
 }
 
 func newDKIMRetire() *cobra.Command {
@@ -105,7 +104,7 @@ func newDKIMRetire() *cobra.Command {
 		Long: `Sign no more with a key, or call off one that waits. The record of a key that signed must stay for dkim.rotation.keep_old.
 The last key of a domain stays, unless forced.`,
 		Example: "  postfleet dkim retire example.com mx1",
-	}, fleet.KeyRetire, "even if it is the last key of the domain")
+	}, fleet.KeyRetire, "retire it even if it is the last key of the domain")
 }
 
 func keyOrderCommand(cmd *cobra.Command, verb fleet.KeyVerb, force string) *cobra.Command {
@@ -157,7 +156,7 @@ func openLife(path string) (*life.Life, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(node.KeysDir(c), "state.json")); err != nil {
-		return nil, fmt.Errorf("the daemon has not run with this configuration yet: %w", err)
+		return nil, fmt.Errorf("the daemon has not run with this configuration yet, start postfleet-milter first: %w", err)
 	}
 	template, err := dkim.ParseTemplate(c.DKIM.Selector, name)
 	if err != nil {
@@ -168,17 +167,6 @@ func openLife(path string) (*life.Life, error) {
 		return nil, err
 	}
 	return life.Open(node.KeyOptions(c, name, nil), ring)
-}
-
-// who is the administrator, for the history.
-func who() string {
-	if name := os.Getenv("SUDO_USER"); name != "" {
-		return name
-	}
-	if current, err := user.Current(); err == nil {
-		return current.Username
-	}
-	return "command line"
 }
 
 // printKeys lists keys with their states.

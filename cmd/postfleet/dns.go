@@ -42,7 +42,7 @@ are taken out when they may go, unless --keep-old or dns.update.remove says othe
 		RunE: func(cmd *cobra.Command, domains []string) error { return runDNS(cmd, &o, domains) },
 	}
 	o.api.flags(cmd)
-	cmd.Flags().StringVar(&o.config, "config", aggregatorConfig, "configuration whose section dns.update says where to, for --apply")
+	configFlag(cmd, &o.config, aggregatorConfig, "configuration whose section dns.update says where to, for --apply")
 	cmd.Flags().BoolVar(&o.zone, "zone", false, "as lines of a zone file")
 	cmd.Flags().BoolVar(&o.script, "nsupdate", false, "as a script for nsupdate")
 	cmd.Flags().BoolVar(&o.apply, "apply", false, "publish what is missing")

@@ -62,7 +62,7 @@ func newUndrain() *cobra.Command {
 }
 
 func (c *drainCommand) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.config, "config", milterConfig, "configuration of the node daemon")
+	configFlag(cmd, &c.config, milterConfig, "configuration of the node daemon")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print how far it is as JSON, one object for each change")
 }
 
@@ -75,7 +75,7 @@ func (c *drainCommand) drain(cmd *cobra.Command) error {
 		return usageError{err}
 	}
 	if c.timeout < 0 || c.timeout > 0 && !c.wait {
-		return usageError{errors.New("--timeout wants --wait, and a time")}
+		return usageError{errors.New("--timeout goes with --wait, and is a time above 0")}
 	}
 	if c.wait && settings.Status.Listen == "" {
 		return usageError{errors.New("--wait asks the node daemon at status.listen, which is empty")}
@@ -133,15 +133,20 @@ func localDrain(c *config.Milter) askDrain {
 	}
 }
 
-// whoAmI names the person at the keyboard for those who see it elsewhere.
-func whoAmI() string {
-	who := os.Getenv("SUDO_USER")
+// who is the person at the keyboard, for those who see later what was done.
+func who() string {
+	name := os.Getenv("SUDO_USER")
 	if me, err := user.Current(); err == nil {
-		who = cmp.Or(who, me.Username)
+		name = cmp.Or(name, me.Username)
 	}
+	return cmp.Or(name, "command line")
+}
+
+// whoAmI is who for those who see it on another host.
+func whoAmI() string {
 	host, err := os.Hostname()
 	if err != nil {
-		return who
+		return who()
 	}
-	return who + " on " + host
+	return who() + " on " + host
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,7 +89,7 @@ func (o *pkiOutput) open(args []string) (*pki.Directory, pki.Identity, time.Dura
 	if err != nil {
 		return nil, id, 0, err
 	}
-	dir, err := pki.Open(o.dir)
+	dir, err := openCA(o.dir)
 	return dir, id, valid, err
 }
 
@@ -149,6 +151,15 @@ that has the old files they are replaced in place; a daemon that uses them takes
 	}
 	o.flags(cmd)
 	return cmd
+}
+
+// openCA opens the directory of a CA; where there is none it says how to come by one.
+func openCA(path string) (*pki.Directory, error) {
+	dir, err := pki.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no CA in %s, name its directory with --dir, or make one with postfleet pki init: %w", path, err)
+	}
+	return dir, err
 }
 
 func dirFlag(cmd *cobra.Command, dir *string) {

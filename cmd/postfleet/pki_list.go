@@ -23,7 +23,7 @@ func newPKIList() *cobra.Command {
 		Example: "  postfleet pki list --dir /root/fleet-ca",
 		Args:    exactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			opened, err := pki.Open(dir)
+			opened, err := openCA(dir)
 			if err != nil {
 				return err
 			}

@@ -35,10 +35,10 @@ func newSetup() *cobra.Command {
 		Short: "Show what Postfix needs as a diff of its configuration, and with --yes apply it",
 		Long: `Show what Postfix needs as a diff of its configuration, and with --yes apply it.
 
-Postfix is told of the milter, behind those that it has; to log its outbound conversations; and, where the node's
-configuration has relay.enabled, of the other nodes' way in and out; where it has not, Postfix no longer asks for them. The files are replaced only when postfix check takes
-the result, and kept as they were below the repository's directory. Nothing is done twice. --undo takes out what is
-postfleet's and leaves the rest, also what came later.
+Postfix is told of the milter, behind those that it has; to log its outbound conversations; and, where the node's configuration
+has relay.enabled, of the other nodes' way in and out; where it has not, Postfix no longer asks for them. The files are replaced
+only when postfix check takes the result, and kept as they were below the repository's directory. Nothing is done twice. --undo
+takes out what is postfleet's and leaves the rest, also what came later.
 
 Where Postfix signs in to a relay, conversations are not captured unless --capture=on says so: Postfix would write the
 passwords that it looks up into its log.`,
@@ -46,7 +46,7 @@ passwords that it looks up into its log.`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runSetup(cmd, &flags) },
 	}
-	cmd.Flags().StringVarP(&flags.config, "config", "c", "/etc/postfleet/milter.yaml", "configuration of the node")
+	configFlag(cmd, &flags.config, milterConfig, "configuration of the node")
 	cmd.Flags().StringVar(&flags.capture, "capture", "auto", "log outbound conversations: auto, on or off")
 	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "apply the change")
 	cmd.Flags().BoolVar(&flags.undo, "undo", false, "take out what is postfleet's")

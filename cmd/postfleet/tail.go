@@ -24,7 +24,7 @@ var tailFilters = [][2]string{
 	{"view", "good, queue, bounced, rejected or all"},
 	{"node", "messages of that node"},
 	{"sender", "user@domain, @domain, a part of the address, or <> for the null sender"},
-	{"recipient", "the same for a recipient"},
+	{"recipient", "user@domain, @domain or a part of the address of a recipient"},
 	{"domain", "domain of a recipient"},
 	{"subject", "words in the subject"},
 	{"client", "client's IP address or host name"},

@@ -16,8 +16,10 @@ var version = "0.0.0-dev"
 func newVersion() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version, and whose RSA signs: libcrypto's, or Go's, at a third of its speed",
+		Use:   "version",
+		Short: "Print the version",
+		Long: `Print the version of postfleet and of Go, the system, and what makes RSA signatures here: the system's libcrypto, or Go at a
+third of its speed.`,
 		Example: "  postfleet version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
