@@ -207,9 +207,7 @@ func diagnosisLink(node, check string) string {
 
 // pageDiagnose has nodes look, and leads back to the matrix, which follows them.
 func (s *Server) pageDiagnose(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := r.ParseForm(); err != nil {
-		s.fail(w, r, fleet.Errorf(fleet.CodeInvalid, "the form can't be read"))
+	if !s.readForm(w, r, maxBody) {
 		return
 	}
 	wish := DiagnosisWish{Node: r.PostForm.Get("node")}

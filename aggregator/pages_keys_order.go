@@ -220,9 +220,7 @@ func generation(key *fleet.Key) string { return strings.TrimSuffix(key.Selector,
 
 // pageKeysOrder does what a form asks, for one node or for all that the form names.
 func (s *Server) pageKeysOrder(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := r.ParseForm(); err != nil {
-		s.fail(w, r, fleet.Errorf(fleet.CodeInvalid, "the form can't be read"))
+	if !s.readForm(w, r, maxBody) {
 		return
 	}
 	change := keyChangeOf(r.PostForm)

@@ -86,9 +86,7 @@ func (s *Server) renderOrder(w http.ResponseWriter, r *http.Request, status int,
 
 // pageOrderConfirmed carries the order out and leads back to the node, or shows why it wasn't.
 func (s *Server) pageOrderConfirmed(w http.ResponseWriter, r *http.Request, one order) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := r.ParseForm(); err != nil {
-		s.fail(w, r, fleet.Errorf(fleet.CodeInvalid, "the form can't be read"))
+	if !s.readForm(w, r, maxBody) {
 		return
 	}
 	view, err := s.orderPage(r, one)

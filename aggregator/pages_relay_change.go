@@ -25,9 +25,7 @@ type relayReview struct {
 // pageRelayChange takes the form: a button of a row changes the form alone, the others put it in force. A change of mode is
 // told first and asked about.
 func (s *Server) pageRelayChange(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := r.ParseForm(); err != nil {
-		s.fail(w, r, fleet.Errorf(fleet.CodeInvalid, "the form can't be read"))
+	if !s.readForm(w, r, maxBody) {
 		return
 	}
 	view := s.relayPage(r)

@@ -119,9 +119,7 @@ func (j *testJourney) take(m *fleet.Message) {
 
 // pageTestSent sends and leads to the page that follows what was sent.
 func (s *Server) pageTestSent(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := r.ParseForm(); err != nil {
-		s.fail(w, r, fleet.Errorf(fleet.CodeInvalid, "the form can't be read"))
+	if !s.readForm(w, r, maxBody) {
 		return
 	}
 	view := &testPage{To: strings.TrimSpace(r.PostForm.Get("to")), From: strings.TrimSpace(r.PostForm.Get("from")), Node: r.PostForm.Get("node")}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/postfleet/postfleet/aggregator/accounts"
-	"github.com/postfleet/postfleet/internal/fleet"
 )
 
 // signInForm is what the sign-in page shows: filled in again, with a message, after a failure.
@@ -31,9 +30,7 @@ func (s *Server) signInRoutes() []route {
 
 // signIn checks the form's user and password and begins a session under a new token, whatever token the browser had.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxSignInBody)
-	if err := r.ParseForm(); err != nil {
-		s.fail(w, r, fleet.Errorf(fleet.CodeInvalid, "the form can't be read"))
+	if !s.readForm(w, r, maxSignInBody) {
 		return
 	}
 	form := signInForm{User: r.PostForm.Get("user"), Next: localPath(r.PostForm.Get("next"))}
