@@ -139,6 +139,10 @@ func TestTSIGForms(t *testing.T) {
 	if err != nil || key.Name != "mx1.key." || key.Algorithm != "hmac-sha512." {
 		t.Errorf("%+v, %v", key, err)
 	}
+	slashes, err := parseTSIG("key \"a\" { // mx1's\n\talgorithm hmac-sha256;\n\tsecret \"a//b\"; # of today\n};\n")
+	if err != nil || slashes.secret != "a//b" {
+		t.Errorf("%+v, %v", slashes, err)
+	}
 	for text, want := range map[string]string{"": "expected one key", "key a { algorithm hmac-md5; secret \"c2VjcmV0\"; };": "algorithm \"hmac-md5\"",
 		"key a { algorithm hmac-sha256; secret \"?\"; };": "not base64", "key a { algorithm hmac-sha256; };": "expected an algorithm and a secret"} {
 		if _, err := parseTSIG(text); err == nil || !strings.Contains(err.Error(), want) {

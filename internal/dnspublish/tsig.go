@@ -22,7 +22,7 @@ type TSIG struct {
 var (
 	tsigKey       = regexp.MustCompile(`(?s)^\s*key\s+"?([^"\s{]+)"?\s*\{(.*)\}\s*;?\s*$`)
 	tsigStatement = regexp.MustCompile(`(algorithm|secret)\s+"?([^";\s]+)"?\s*;`)
-	tsigComment   = regexp.MustCompile(`(?m)(#|//).*$`)
+	tsigComment   = regexp.MustCompile(`(?m)("[^"]*")|(?:#|//).*$`) // a secret in quotes may have // in it
 )
 
 var tsigAlgorithms = map[string]string{"hmac-sha224": dns.HmacSHA224, "hmac-sha256": dns.HmacSHA256, "hmac-sha384": dns.HmacSHA384,
@@ -55,7 +55,7 @@ func ReadTSIG(path string) (*TSIG, error) {
 }
 
 func parseTSIG(text string) (*TSIG, error) {
-	parts := tsigKey.FindStringSubmatch(tsigComment.ReplaceAllString(text, ""))
+	parts := tsigKey.FindStringSubmatch(tsigComment.ReplaceAllString(text, "$1"))
 	if parts == nil {
 		return nil, errors.New(`expected one key "NAME" { algorithm …; secret "…"; }; as tsig-keygen writes it`)
 	}
