@@ -139,6 +139,13 @@ func TestTheWayIsTold(t *testing.T) {
 		if hop := p.get("/messages/n2/" + h.ID.String()); !strings.Contains(hop, `href="/messages/n1/`+mail.Message.ID.String()+`">See the whole way`) {
 			t.Errorf("the hop doesn't lead back: %s", hop)
 		}
+		for carrier, want := range map[string]int{"n2": 1, fleet.AnyCarrier: 1, "n1": 0} {
+			found, err := p.api.Messages(s.ctx, fleet.Query{Carrier: carrier, Status: fleet.StatusDelivered}, "")
+			s.must(err)
+			if len(found.Failed()) > 0 || len(found.Messages) != want || want > 0 && found.Messages[0].Node != "n1" {
+				t.Errorf("carried by %s: %+v", carrier, found)
+			}
+		}
 	})
 	t.Run("bounced by another node", func(t *testing.T) {
 		mail := p.traced(s.send(0, mail("a@shop.example", "user@no.example")), aggregator.TraceFailed)
