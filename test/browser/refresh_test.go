@@ -22,6 +22,21 @@ func TestPartsThatAskAgain(t *testing.T) {
 	p.until("what was there is still there", `document.querySelectorAll("#keystates .keyset").length > 0`)
 }
 
+// While Consul is away each page says so on top, also one that was open before, and no longer when it is back.
+func TestConsulIsAway(t *testing.T) {
+	p := openAs(t, fakefleet.Operator)
+	for _, path := range []string{"/keys", "/relay"} {
+		p.goTo(path)
+		p.site.ConsulAway("the Consul agent can't be reached: connection refused")
+		p.until(path+" says so by itself", `document.querySelector("#discovery .notice")?.textContent.includes("Consul does not answer. What you see is of the nodes that it knew last. the Consul agent can't be reached")`)
+		p.site.ConsulAway("")
+		p.until(path+" takes it back", `document.querySelector("#discovery .notice") === null`)
+	}
+	p.site.ConsulAway("the Consul agent can't be reached: connection refused")
+	p.everyLook("/diagnostics")
+	p.noProblems()
+}
+
 // On a phone the bar of pages shows where in it the page is.
 func TestBarOfPagesOnAPhone(t *testing.T) {
 	p := open(t)

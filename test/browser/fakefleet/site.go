@@ -29,12 +29,13 @@ const (
 
 // Site is an aggregator over a fleet in memory.
 type Site struct {
-	URL    string
-	Nodes  map[string]*Node
-	makers map[string]*maker
-	fanout *aggregator.Fanout
-	server *aggregator.Server
-	memory *cache.Cache // nil: none
+	URL     string
+	Nodes   map[string]*Node
+	makers  map[string]*maker
+	fanout  *aggregator.Fanout
+	server  *aggregator.Server
+	memory  *cache.Cache // nil: none
+	members *members
 }
 
 // Options of a [Site].
@@ -56,6 +57,7 @@ func away(node string) error {
 func Start(o Options) (*Site, error) {
 	s := &Site{Nodes: map[string]*Node{}, makers: map[string]*maker{}}
 	members := &members{}
+	s.members = members
 	for i, name := range []string{"mx1", "mx2", "mx3", "mx4"} {
 		info, makes := describe(name, i)
 		s.Nodes[name], s.makers[name] = newNode(info), makes
@@ -188,6 +190,7 @@ func (s *Site) fill(messages int) {
 type members struct {
 	mu   sync.Mutex
 	list []fleet.Member
+	away string // why Consul doesn't answer
 }
 
 // Members implements aggregator.Members.
@@ -195,6 +198,20 @@ func (m *members) Members() []fleet.Member {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.list)
+}
+
+// Away implements what aggregator.Members of a fleet with Consul know besides.
+func (m *members) Away() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.away
+}
+
+// ConsulAway has Consul not answer for a reason; with none it answers again.
+func (s *Site) ConsulAway(why string) {
+	s.members.mu.Lock()
+	defer s.members.mu.Unlock()
+	s.members.away = why
 }
 
 // describe is a node: each has something of its own to show.
