@@ -28,7 +28,7 @@ func TestConsulIsAway(t *testing.T) {
 	for _, path := range []string{"/keys", "/relay"} {
 		p.goTo(path)
 		p.site.ConsulAway("the Consul agent can't be reached: connection refused")
-		p.until(path+" says so by itself", `document.querySelector("#discovery .notice")?.textContent.includes("Consul does not answer. What you see is of the nodes that it knew last. the Consul agent can't be reached")`)
+		p.until(path+" says so by itself", `document.querySelector("#discovery .notice")?.textContent.includes("Consul does not answer. What you see is of the nodes that it knew last (the Consul agent can't be reached")`)
 		p.site.ConsulAway("")
 		p.until(path+" takes it back", `document.querySelector("#discovery .notice") === null`)
 	}
