@@ -59,6 +59,7 @@ func (s *site) setUp(t *testing.T, ctx context.Context) {
 }
 
 func (s *site) sendThrough(t *testing.T, ctx context.Context) {
+	s.guarded(t, ctx)
 	direct := s.send(t, ctx, throughDNS+" -count 30 -every 50ms -id dns")
 	balanced := s.send(t, ctx, throughHAProxy+" -count 30 -every 50ms -id haproxy")
 	selectors := s.arrived(t, ctx, append(direct, balanced...))
@@ -66,6 +67,20 @@ func (s *site) sendThrough(t *testing.T, ctx context.Context) {
 	for i := range s.nodes {
 		if selectors[fmt.Sprintf("mx%d", i+1)] == 0 {
 			t.Errorf("no mail went through mx%d", i+1)
+		}
+	}
+}
+
+// guarded holds that nobody but the balancer reaches the port at which Postfix believes a PROXY header.
+func (s *site) guarded(t *testing.T, ctx context.Context) {
+	t.Helper()
+	for _, m := range s.nodes {
+		reach := fmt.Sprintf("timeout 2 bash -c ': </dev/tcp/%s/2525' && echo reached || echo cut", m.IP)
+		if was := s.on(t, ctx, s.outside, reach+" 2>/dev/null"); was != "cut" {
+			t.Errorf("a stranger at the port for PROXY headers of %s: %s", m.Name, was)
+		}
+		if was := s.on(t, ctx, s.nodes[0], reach); was != "reached" {
+			t.Errorf("the balancer at the port for PROXY headers of %s: %s", m.Name, was)
 		}
 	}
 }
@@ -243,6 +258,7 @@ func (s *site) reboot(t *testing.T, ctx context.Context) {
 			t.Fatal(err)
 		}
 	}
+	s.guarded(t, ctx)
 	list := append(s.send(t, ctx, throughDNS+" -count 20 -id rebooted-dns"), s.send(t, ctx, throughHAProxy+" -count 20 -id rebooted-haproxy")...)
 	t.Logf("signed by %v", s.arrived(t, ctx, list))
 	s.look(t, ctx)

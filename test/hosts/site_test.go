@@ -23,7 +23,7 @@ const (
 )
 
 // distribution are the packages that the playbook asks the distribution for.
-var distribution = []string{"postfix", "openssl", "haproxy", "dnsmasq", "python3-apt", "libssl3"}
+var distribution = []string{"postfix", "openssl", "haproxy", "dnsmasq", "python3-apt", "libssl3", "nftables"}
 
 // site is the network with its hosts.
 type site struct {
