@@ -20,7 +20,10 @@ const (
 	replyTimeout       = 10 * time.Second
 )
 
-var errNoCarrier = errors.New("no node of the fleet can carry mail now")
+var (
+	errNoCarrier = errors.New("no node of the fleet can carry mail now")
+	errStopping  = errors.New("this node's daemon is stopping")
+)
 
 // handOver gives a connection of the local Postfix to a node, or, if none is named, to the first of those that could carry.
 func (r *Relay) handOver(conn net.Conn, node string) {
@@ -35,7 +38,7 @@ func (r *Relay) handOver(conn net.Conn, node string) {
 	}
 	err := errNoCarrier
 	for i, c := range order(carriers, r.turns.next("", r.o.Now())) {
-		if i == mostCalls {
+		if i == mostCalls || r.calls.Err() != nil {
 			break
 		}
 		var carrier net.Conn
@@ -64,15 +67,20 @@ func (v *view) refusal(node string) error {
 // call reaches a carrier, hears that it takes the connection, and its Postfix's greeting. Until then nothing was said to it, and
 // another may be called instead.
 func (r *Relay) call(c candidate) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	ctx, cancel := context.WithTimeout(r.calls, callTimeout)
 	defer cancel()
 	conn, err := Call(ctx, c.hop, r.o.Client(c.node), carryLine)
 	if err == nil {
+		stop := context.AfterFunc(r.calls, func() { _ = conn.NetConn().Close() })
+		defer stop()
 		var g *greeted
 		if g, err = greeting(conn, r.o.Greeting); err == nil {
 			return g, nil
 		}
 		_ = conn.Close() // err says more
+	}
+	if r.calls.Err() != nil {
+		return nil, errStopping // which says nothing about the carrier
 	}
 	err = fmt.Errorf("%s: %w", c.node, err)
 	r.metrics.failed.WithLabelValues(c.node).Inc()

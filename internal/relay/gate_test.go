@@ -120,6 +120,42 @@ func TestCarrierIsSilent(t *testing.T) {
 	}
 }
 
+// A node that stops doesn't wait for a carrier that hangs, nor does it hold that against it.
+func TestStopGivesUpCalls(t *testing.T) {
+	for _, c := range []struct{ name, node string }{{"a member", "n2"}, {"any", ""}} {
+		t.Run(c.name, func(t *testing.T) {
+			origin, carrier := twoHosts(t)
+			if c.node == "" {
+				origin.change(func() { origin.settings.Relay.Mode = fleet.RelayFailover })
+			}
+			client := origin.dialGate(t, c.node)
+			conn, err := carrier.local.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			stopped := make(chan error, 1)
+			go func() { stopped <- origin.Stop(ctx) }()
+			select {
+			case err := <-stopped:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("still waiting for the greeting")
+			}
+			if heard, err := io.ReadAll(client); len(heard) > 0 && !strings.Contains(string(heard), errStopping.Error()) || err != nil && !closed(err) {
+				t.Errorf("Postfix hears %q, %v", heard, err)
+			}
+			if got := origin.logs.FilterMessage("a node takes no mail").Len(); got != 0 {
+				t.Errorf("the carrier is told of %d times", got)
+			}
+		})
+	}
+}
+
 // Both ends notice that the other host is gone.
 func TestVanishedHostsAreNoticed(t *testing.T) {
 	origin, carrier := twoHosts(t)

@@ -45,6 +45,9 @@ type Relay struct {
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+
+	calls  context.Context // ends when calls of carriers are given up
+	giveUp context.CancelFunc
 }
 
 // New opens the book and the listeners, so that whatever can be wrong is known before anything runs.
@@ -55,6 +58,7 @@ func New(o Options) (_ *Relay, err error) {
 	r := &Relay{o: o, log: o.Log, metrics: newMetrics(o.Registerer), gates: map[string]*listener{}, shunned: map[string]shunned{},
 		stale: make(chan struct{}, 1), turns: turns{random: rand.Float64}, origins: origins{live: map[netip.AddrPort]string{}},
 		refusals: newReminders(time.Minute), troubles: newReminders(time.Hour)}
+	r.calls, r.giveUp = context.WithCancel(context.Background())
 	if r.book, err = openBook(o.Book); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
@@ -266,8 +270,11 @@ func (r *Relay) Addresses() (mapping, hop net.Addr, gate uint16) {
 func (r *Relay) HopPort() int { return r.hop.Addr().(*net.TCPAddr).Port }
 
 // Stop takes no more questions and connections, and lets the connections with other nodes end until ctx does; then it cuts
-// them off, and Postfix tries again elsewhere or later.
+// them off, calls that no carrier has answered yet among them, and Postfix tries again elsewhere or later.
 func (r *Relay) Stop(ctx context.Context) error {
+	defer r.giveUp()
+	stop := context.AfterFunc(ctx, r.giveUp)
+	defer stop()
 	if r.cancel != nil {
 		r.cancel()
 	}
