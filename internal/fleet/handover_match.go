@@ -10,43 +10,48 @@ import (
 // left over on one side are those that are left over on the other: by their local part, or else all of them together, of which
 // the slowest speaks for each. The mail is the same in any case, see [Handover.Of].
 func (h *Handover) match(now *Message) []*Recipient {
-	found := make([]*Recipient, len(h.Recipients))
+	all := slices.Concat(h.Recipients, h.Others)
+	found := make([]*Recipient, len(all))
 	given := map[*Recipient]bool{}
-	for i, address := range slices.Concat(h.Recipients, h.Others) {
+	for i, address := range all {
 		var same []*Recipient
 		for j := range now.Recipients {
 			if r := &now.Recipients[j]; strings.EqualFold(r.Address, address) || strings.EqualFold(r.OrigTo, address) {
 				given[r], same = true, append(same, r)
 			}
 		}
-		if i < len(found) {
-			found[i] = slowest(same)
+		found[i] = slowest(same)
+	}
+	if len(now.Recipients) <= len(all) { // else not all are named, and what is left over may be anybody's
+		rest := slices.DeleteFunc(pointers(now.Recipients), func(r *Recipient) bool { return given[r] })
+		if len(rest) == 0 {
+			rest = pointers(now.Recipients) // rewritten into one that is there for itself
 		}
+		matchRewritten(all, found, rest)
 	}
-	if len(now.Recipients) > len(h.Recipients)+len(h.Others) {
-		return found // not all are named: what is left over may be anybody's
-	}
-	rest := slices.DeleteFunc(pointers(now.Recipients), func(r *Recipient) bool { return given[r] })
-	if len(rest) == 0 {
-		rest = pointers(now.Recipients) // rewritten into one that is there for itself
-	}
-	h.matchRewritten(found, rest)
-	return found
+	return found[:len(h.Recipients)]
 }
 
-// matchRewritten finds those that were not found by their addresses among the rest.
-func (h *Handover) matchRewritten(found, rest []*Recipient) {
-	left := slices.Clone(rest)
-	for i, address := range h.Recipients {
-		if found[i] != nil {
-			continue
-		}
-		same := func(r *Recipient) bool { return strings.EqualFold(localPart(r.Address), localPart(address)) }
-		if at := slices.IndexFunc(left, same); at >= 0 && !slices.ContainsFunc(left[at+1:], same) {
-			found[i] = left[at]
-			left = slices.Delete(left, at, at+1)
+// matchRewritten finds those that were not found by their addresses among the rest. A local part tells who is who only where
+// one alone has it on either side.
+func matchRewritten(addresses []string, found, rest []*Recipient) {
+	here := map[string]int{}
+	for i, address := range addresses {
+		if found[i] == nil {
+			here[localPart(address)]++
 		}
 	}
+	there := map[string][]*Recipient{}
+	for _, r := range rest {
+		there[localPart(r.Address)] = append(there[localPart(r.Address)], r)
+	}
+	taken := map[*Recipient]bool{}
+	for i, address := range addresses {
+		if of := there[localPart(address)]; found[i] == nil && len(of) == 1 && here[localPart(address)] == 1 {
+			found[i], taken[of[0]] = of[0], true
+		}
+	}
+	left := slices.DeleteFunc(slices.Clone(rest), func(r *Recipient) bool { return taken[r] })
 	if len(left) == 0 {
 		left = rest // several became one
 	}
@@ -65,11 +70,12 @@ func pointers(recipients []Recipient) []*Recipient {
 	return all
 }
 
+// localPart is that of an address, in lower case.
 func localPart(address string) string {
 	if at := strings.LastIndexByte(address, '@'); at >= 0 {
-		return address[:at]
+		address = address[:at]
 	}
-	return address
+	return strings.ToLower(address)
 }
 
 // slowest is one of several recipients: one that still waits goes before one that failed, and that before one that was
