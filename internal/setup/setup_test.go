@@ -163,7 +163,8 @@ func TestServicesAreCompleted(t *testing.T) {
 	dir := configuration(t, "milter_default_action = tempfail\n",
 		"127.0.0.1:10026 inet n - n - - smtpd\n  -o content_filter=mine:\n  -o smtpd_timeout=60s\n")
 	want := Wanted{Milter: socket, Capture: CaptureOff, Relay: &Relay{Map: relay.Map, Services: []Service{{"127.0.0.1:10026", "inet",
-		"127.0.0.1:10026 inet n - n - - smtpd -o content_filter=postfleet-carry: -o smtpd_proxy_filter= -o mynetworks=0.0.0.0/0,[::]/0 -o {smtpd_banner=with blanks}"}}}}
+		"127.0.0.1:10026 inet n - n - - smtpd -o content_filter=postfleet-carry: -o smtpd_proxy_filter= -o mynetworks=0.0.0.0/0,[::]/0" +
+			" -o {smtpd_banner=with blanks} -o syslog_name=${multi_instance_name?{$multi_instance_name}:{postfix}}"}}}}
 	plan, err := Wire(t.Context(), dir, want)
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +174,8 @@ func TestServicesAreCompleted(t *testing.T) {
 	}
 	write(t, plan)
 	after := shown(t, dir)
-	for _, line := range []string{"content_filter = mine:", "smtpd_timeout = 60s", "smtpd_proxy_filter =", "mynetworks = 0.0.0.0/0,[::]/0", "smtpd_banner = with blanks"} {
+	for _, line := range []string{"content_filter = mine:", "smtpd_timeout = 60s", "smtpd_proxy_filter =", "mynetworks = 0.0.0.0/0,[::]/0", "smtpd_banner = with blanks",
+		"syslog_name = ${multi_instance_name?{$multi_instance_name}:{postfix}}"} {
 		if !strings.Contains(after, "127.0.0.1:10026/inet/"+line) {
 			t.Errorf("without %q:\n%s", line, after)
 		}

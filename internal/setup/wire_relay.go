@@ -66,7 +66,9 @@ func (w *wiring) complete(ctx context.Context, key, line string) error {
 		return err
 	}
 	for _, option := range strings.Split(line, " -o ")[1:] {
-		option = strings.TrimSuffix(strings.TrimPrefix(option, "{"), "}") // around a value with blanks, in master.cf alone
+		if inner, braced := strings.CutPrefix(option, "{"); braced { // around a value with blanks, in master.cf alone
+			option = strings.TrimSuffix(inner, "}")
+		}
 		name, value, _ := strings.Cut(option, "=")
 		at := slices.IndexFunc(all, func(o override) bool { return o.service == key && o.name == name })
 		if at < 0 {
