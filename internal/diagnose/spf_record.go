@@ -96,11 +96,14 @@ func untoldSPF(subject string, o *spfOutcome) fleet.Part {
 func spfLine(domain, record string) string { return domain + ". IN TXT " + dnsask.Quote(record) }
 
 // proposeSPF puts the addresses that a record lacks in front, where they cost no look-up and nothing before them can fail, and
-// ends it so that nobody else passes. Without a record it makes one.
+// ends it so that nobody else passes. Without a record it makes one, as DNS to publish does.
 func proposeSPF(record string, addresses []netip.Addr) string {
+	if record == "" {
+		return spfwalk.First(addresses)
+	}
 	var kept []string
 	var there []netip.Prefix
-	end, redirect, ended := "-all", "", false
+	end, redirect, ended := spfwalk.End, "", false
 	for _, t := range spfwalk.Parse(record) {
 		network, isAddress := t.Network()
 		switch {

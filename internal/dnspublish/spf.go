@@ -46,10 +46,10 @@ func (p *Planner) planSPF(ctx context.Context, domain string, egress []fleet.Sen
 		return plan, record
 	case len(record.Seen) == 0:
 		record.Status, plan.Missing = fleet.DNSMissing, egress
-		plan.Proposed = "v=spf1 " + strings.Join(mechanisms(egress), " ") + " ~all"
-		plan.Text = "there is no SPF record; ~all is for a start, -all once nothing else sends for the domain"
-		if len(egress) == 0 {
-			plan.Proposed = "v=spf1 ~all"
+		plan.Text = "there is no SPF record, and no address is known from which mail is sent"
+		if len(egress) > 0 {
+			plan.Proposed = spfwalk.First(addresses(egress))
+			plan.Text = "there is no SPF record; " + spfwalk.End + " is for a start, -all once nothing else sends for the domain"
 		}
 	case len(record.Seen) == 1:
 		plan.Now = record.Seen[0]
@@ -128,14 +128,19 @@ func (p *Planner) judgeSPF(plan *fleet.SPFPlan, record *fleet.DNSRecord, walk *s
 }
 
 func mechanisms(egress []fleet.SendingAddress) (list []string) {
-	for _, one := range egress {
-		addr, err := netip.ParseAddr(one.Address)
-		if err != nil {
-			continue
-		}
+	for _, addr := range addresses(egress) {
 		text := spfwalk.Mechanism(netip.PrefixFrom(addr, addr.BitLen()))
 		if !slices.Contains(list, text) {
 			list = append(list, text)
+		}
+	}
+	return list
+}
+
+func addresses(egress []fleet.SendingAddress) (list []netip.Addr) {
+	for _, one := range egress {
+		if addr, err := netip.ParseAddr(one.Address); err == nil {
+			list = append(list, addr)
 		}
 	}
 	return list

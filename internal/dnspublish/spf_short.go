@@ -12,20 +12,33 @@ import (
 
 // shorten proposes a record that says the same with fewer words or fewer look-ups: addresses joined where they fill a whole
 // network, none said twice, and, where receivers would stop counting, names replaced by the addresses that they have now.
+// Addresses stay behind each term that takes some out, and nothing that stands behind all begins to count.
 func (p *Planner) shorten(ctx context.Context, plan *fleet.SPFPlan, egress []fleet.SendingAddress) {
 	if plan.Proposed == "" {
 		return
 	}
 	over := plan.Lookups > spfwalk.MaxLookups || plan.Void > spfwalk.MaxVoid
 	var networks []netip.Prefix
-	var kept []string
-	flattened := false
+	var words, kept []string // kept goes behind the networks
+	flattened, ended := false, false
+	flush := func() {
+		for _, network := range join(networks) {
+			words = append(words, spfwalk.Mechanism(network))
+		}
+		words, networks, kept = append(words, kept...), nil, nil
+	}
 	for _, t := range spfwalk.Parse(plan.Proposed) {
 		network, isAddress := t.Network()
 		switch {
-		case t.Qualifier == '+' && isAddress:
+		case ended && !t.Modifier:
+		case t.Name == "all" && !t.Modifier:
+			kept, ended = append(kept, t.Text), true
+		case t.Qualifier != '+':
+			flush()
+			words = append(words, t.Text)
+		case isAddress:
 			networks = append(networks, network)
-		case over && t.Qualifier == '+' && (t.Name == "a" || t.Name == "mx" || t.Name == "include"):
+		case over && !t.Modifier && (t.Name == "a" || t.Name == "mx" || t.Name == "include"):
 			found, ok := p.flatten(ctx, plan.Domain, &t)
 			if !ok {
 				kept = append(kept, t.Text)
@@ -36,11 +49,8 @@ func (p *Planner) shorten(ctx context.Context, plan *fleet.SPFPlan, egress []fle
 			kept = append(kept, t.Text)
 		}
 	}
-	words := []string{"v=spf1"}
-	for _, network := range join(networks) {
-		words = append(words, spfwalk.Mechanism(network))
-	}
-	short := strings.Join(append(words, kept...), " ")
+	flush()
+	short := strings.Join(append([]string{"v=spf1"}, words...), " ")
 	again := p.walk(ctx, plan.Domain, short)
 	if len(again.Untold) > 0 || len(short) >= len(plan.Proposed) && len(again.Lookups) >= plan.Lookups {
 		return
@@ -59,7 +69,7 @@ func (p *Planner) shorten(ctx context.Context, plan *fleet.SPFPlan, egress []fle
 // flatten is what one mechanism lets pass now; not where that depends on the mail, or is everybody.
 func (p *Planner) flatten(ctx context.Context, domain string, t *spfwalk.Term) ([]netip.Prefix, bool) {
 	w := p.walk(ctx, domain, "v=spf1 "+t.Text)
-	return w.Passes, len(w.Passes) > 0 && len(w.Untold)+len(w.Broken)+len(w.Unclear)+len(w.Open) == 0
+	return w.Passes, len(w.Passes) > 0 && !w.Refuses && len(w.Untold)+len(w.Broken)+len(w.Unclear)+len(w.Open) == 0
 }
 
 // join drops networks that lie in others and joins two halves to the whole, until nothing is left to join. It never covers an

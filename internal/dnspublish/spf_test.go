@@ -56,13 +56,17 @@ func TestSPF(t *testing.T) {
 			proposed: "v=spf1 ip4:192.0.2.11 ip4:192.0.2.10 ip6:2001:db8::/32 ?all", says: "mail from mx2 (192.0.2.11)",
 			shorter: "v=spf1 ip4:192.0.2.10/31 ip6:2001:db8::/32 ?all"},
 		{name: "a fail in front doesn't cover", zone: `x. TXT "v=spf1 -ip4:192.0.2.10 ip4:192.0.2.11 ip6:2001:db8::11 -all"`, status: fleet.DNSDiffers,
-			proposed: "v=spf1 ip4:192.0.2.10 -ip4:192.0.2.10 ip4:192.0.2.11 ip6:2001:db8::11 -all",
-			shorter:  "v=spf1 ip4:192.0.2.10/31 ip6:2001:db8::11 -ip4:192.0.2.10 -all"},
+			proposed: "v=spf1 ip4:192.0.2.10 -ip4:192.0.2.10 ip4:192.0.2.11 ip6:2001:db8::11 -all"},
+		{name: "shorter, and what a term takes out stays out", zone: `x. TXT "v=spf1 ip4:192.0.2.10 ip4:192.0.2.10 -ip4:192.0.2.5 ip4:192.0.2.0/24 ip6:2001:db8::/32 ip4:192.0.2.7 -all"`,
+			status: fleet.DNSThere, proposed: "v=spf1 ip4:192.0.2.10 ip4:192.0.2.10 -ip4:192.0.2.5 ip4:192.0.2.0/24 ip6:2001:db8::/32 ip4:192.0.2.7 -all",
+			shorter: "v=spf1 ip4:192.0.2.10 -ip4:192.0.2.5 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"},
 		{name: "through include, a, mx and redirect", zone: "x. TXT \"v=spf1 include:y redirect=z\"\ny. TXT \"v=spf1 a:h -all\"\nh. A 192.0.2.10\nz. TXT \"v=spf1 mx:m//64 -all\"\n" +
 			"m. MX 5 h2.\nh2. A 192.0.2.11\nh2. AAAA 2001:db8::1", status: fleet.DNSThere, proposed: "v=spf1 include:y redirect=z", lookups: 4},
 		{name: "a include that fails isn't a pass", zone: "x. TXT \"v=spf1 -include:y ip4:192.0.2.11 ip6:2001:db8::/32 -all\"\ny. TXT \"v=spf1 ip4:192.0.2.10 -all\"", status: fleet.DNSDiffers,
-			proposed: "v=spf1 ip4:192.0.2.10 -include:y ip4:192.0.2.11 ip6:2001:db8::/32 -all", lookups: 1,
-			shorter: "v=spf1 ip4:192.0.2.10/31 ip6:2001:db8::/32 -include:y -all", shorterLookups: 1},
+			proposed: "v=spf1 ip4:192.0.2.10 -include:y ip4:192.0.2.11 ip6:2001:db8::/32 -all", lookups: 1},
+		{name: "an include that takes some out is never replaced by its addresses", zone: "x. TXT \"v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 include:y a:n1 a:n2 a:n3 -all\"\n" +
+			"y. TXT \"v=spf1 -ip4:198.51.100.1 ip4:198.51.100.0/24 -all\"", status: fleet.DNSDiffers, lookups: 4, void: 3,
+			proposed: "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 include:y a:n1 a:n2 a:n3 -all", says: "find nothing"},
 		{name: "eleven look-ups", zone: many + " ip4:192.0.2.0/24 ip6:2001:db8::/32 -all\"\n" + eleven.String(), status: fleet.DNSDiffers, lookups: 11,
 			proposed: strings.TrimSuffix(strings.TrimPrefix(many, `x. TXT "`), "") + " ip4:192.0.2.0/24 ip6:2001:db8::/32 -all", says: "it takes 11 look-ups",
 			shorter: "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/29 ip4:198.51.100.8/31 ip4:198.51.100.10 ip6:2001:db8::/32 -all"},
@@ -84,7 +88,7 @@ func TestSPF(t *testing.T) {
 		{name: "nothing behind all counts", zone: "x. TXT \"v=spf1 redirect=y ip6:2001:db8::/32 -all ip4:192.0.2.0/24\"\ny. TXT \"v=spf1 ip4:192.0.2.0/24 -all\"",
 			status: fleet.DNSDiffers, says: "mail from mx1 (192.0.2.10), mx2 (192.0.2.11)",
 			proposed: "v=spf1 ip4:192.0.2.10 ip4:192.0.2.11 redirect=y ip6:2001:db8::/32 -all ip4:192.0.2.0/24",
-			shorter:  "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 redirect=y -all"},
+			shorter:  "v=spf1 ip4:192.0.2.10/31 ip6:2001:db8::/32 redirect=y -all"},
 		{name: "an include of nothing", zone: `x. TXT "v=spf1 include:y ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"`, status: fleet.DNSDiffers, lookups: 1, void: 1,
 			proposed: "v=spf1 include:y ip4:192.0.2.0/24 ip6:2001:db8::/32 -all", says: "y has no SPF record"},
 		{name: "a circle", zone: `x. TXT "v=spf1 include:x ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"`, status: fleet.DNSDiffers, lookups: 13,
@@ -103,6 +107,14 @@ func TestSPF(t *testing.T) {
 				t.Errorf("says %q", record.Text)
 			}
 		})
+	}
+}
+
+// Without an address a record would only say that the domain's mail is suspect.
+func TestNoSPFWithoutAddresses(t *testing.T) {
+	plan, record := planner(t, "x. TXT \"hello\"").planSPF(t.Context(), "x", nil)
+	if record.Status != fleet.DNSMissing || record.Value+plan.Proposed+plan.Shorter != "" || !strings.Contains(record.Text, "no address is known") {
+		t.Errorf("%+v, %+v", record, plan)
 	}
 }
 

@@ -36,6 +36,7 @@ type Walk struct {
 	Passes  []netip.Prefix // what passes for its address alone
 	Unclear []string       // terms that go by more than the address, and so can't be followed
 	Open    []string       // terms by which the whole world passes, wherever they stand
+	Refuses bool           // a term besides all takes some out: not all in Passes may pass
 	All     string         // the term that ends the evaluation, as written; empty: none
 	AllIn   string         // whose record All stands in
 	Pointer bool           // there is a ptr, which RFC 7208 section 5.5 says not to use
@@ -68,7 +69,9 @@ type path struct {
 
 func (w *Walk) record(ctx context.Context, domain, record string, at path) {
 	var redirect *Term
-	for _, t := range Parse(record) {
+	terms := Parse(record)
+	w.syntax(domain, terms)
+	for _, t := range terms {
 		switch {
 		case len(w.Lookups) > walkLookups:
 			w.broken(fmt.Sprintf("more than %d look-ups", walkLookups))
@@ -96,6 +99,7 @@ func (w *Walk) record(ctx context.Context, domain, record string, at path) {
 
 func (w *Walk) mechanism(ctx context.Context, domain string, t *Term, at path) {
 	passing := at.passing && t.Qualifier == '+'
+	w.Refuses = w.Refuses || t.Qualifier != '+'
 	switch t.Name {
 	case "ip4", "ip6":
 		network, good := t.Network()
@@ -114,10 +118,27 @@ func (w *Walk) mechanism(ctx context.Context, domain string, t *Term, at path) {
 		w.costs(domain, t)
 		w.Pointer = true
 		w.Unclear = append(w.Unclear, t.Text)
-	default:
-		w.broken(domain + " has the unknown term " + t.Text)
 	}
 }
+
+// syntax notes what receivers stop at wherever it stands, behind all too (RFC 7208 section 4.6), and that a modifier is there
+// twice (section 6).
+func (w *Walk) syntax(domain string, terms []Term) {
+	var once []string
+	for _, t := range terms {
+		switch {
+		case t.Modifier && (t.Name == "redirect" || t.Name == "exp"):
+			if slices.Contains(once, t.Name) {
+				w.broken(domain + " has " + t.Name + " more than once")
+			}
+			once = append(once, t.Name)
+		case !t.Modifier && !slices.Contains(mechanisms, t.Name):
+			w.broken(domain + " has the unknown term " + t.Text)
+		}
+	}
+}
+
+var mechanisms = []string{"all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists"}
 
 // follow goes on with the record of another domain.
 func (w *Walk) follow(ctx context.Context, domain string, t *Term, next path) {

@@ -69,6 +69,7 @@ on. TXT "v=spf1 include:all"
 to. TXT "v=spf1 redirect=all"
 fine. TXT "v=spf1 ip4:198.51.100.0/24 -all"
 none. TXT "something"
+late. TXT "v=spf1 -all ipv4:192.0.2.1"
 two. TXT "v=spf1 -all"
 two. TXT "v=spf1 ~all"
 loop. TXT "v=spf1 include:loop"
@@ -104,7 +105,10 @@ func TestWalk(t *testing.T) {
 		{"v=spf1 -include:fine ?include:fine", nil, found{Lookups: 2}},
 		{"v=spf1 include:broken a:broken mx:broken exists:broken", []uint16{dns.TypeA}, found{Lookups: 4, Untold: "TXT A MX A"}},
 		{"v=spf1 redirect=fine", nil, found{Lookups: 1, Passes: "198.51.100.0/24", All: "-all", AllIn: "fine"}},
-		{"v=spf1 redirect=fine ~all ip4:192.0.2.1 junk", nil, found{All: "~all", AllIn: "x"}},
+		{"v=spf1 redirect=fine ~all ip4:192.0.2.1", nil, found{All: "~all", AllIn: "x"}},
+		{"v=spf1 ~all junk", nil, found{All: "~all", AllIn: "x", Broken: "x has the unknown term junk"}},
+		{"v=spf1 include:late -all", nil, found{Lookups: 1, All: "-all", AllIn: "x", Broken: "late has the unknown term ipv4:192.0.2.1"}},
+		{"v=spf1 redirect=fine exp=y redirect=fine -all exp=y", nil, found{All: "-all", AllIn: "x", Broken: "x has redirect more than once; x has exp more than once"}},
 		{"v=spf1 include:loop", nil, found{Lookups: 13, Broken: "its includes are nested without end"}},
 		{"v=spf1" + strings.Repeat(" a:h", 100), nil, found{Lookups: 41, Passes: strings.TrimSpace(strings.Repeat(" 192.0.2.10/32", 41)), Broken: "more than 40 look-ups"}},
 
