@@ -16,8 +16,8 @@ type Sources struct {
 	held map[netip.Prefix]int
 }
 
-// New lets each source hold so many places. A source is an IPv4 address, or a network of 64 bits of IPv6, which is what one
-// host can have to itself (RFC 6177).
+// New lets each source hold so many places. A source is an IPv4 address, or a network of 64 bits of IPv6, of which any host on
+// the link may take any address (RFC 4862).
 func New(most int) *Sources { return &Sources{most: most, held: map[netip.Prefix]int{}} }
 
 // Enter takes a place for a connection from that address, or tells that its source has enough. leave gives the place back:
