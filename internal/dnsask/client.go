@@ -44,6 +44,9 @@ func (c *Client) Ask(ctx context.Context, server, name string, kind uint16) (*An
 			return nil, err
 		}
 		end := answer.take(reply, owner)
+		if len(answer.Aliases) > maxAliases {
+			break // a circle may end where it began, and nothing is said of that name
+		}
 		if end != owner && len(answer.Records) == 0 && !proves(reply, end) {
 			owner = end // nobody said that the end of the aliases has no record
 			continue

@@ -97,6 +97,8 @@ func TestReplies(t *testing.T) {
 			"b.test.": {rcode: dns.RcodeServerFailure}}, false, "the server failed (SERVER: SERVFAIL)"},
 		{"aliases in a circle", map[string]reply{"a.test.": {answer: []string{alias, loop}}, "b.test.": {answer: []string{alias, loop}}}, false, "more than 8 aliases"},
 		{"aliases in a circle, one by one", map[string]reply{"a.test.": {answer: []string{alias}}, "b.test.": {answer: []string{loop}}}, false, "more than 8 aliases"},
+		{"aliases in a circle of three", map[string]reply{"a.test.": {answer: []string{alias, "b.test. CNAME c.test.", "c.test. CNAME a.test."}}}, false, "more than 8 aliases"},
+		{"an alias of itself, and a proof", map[string]reply{"a.test.": {answer: []string{"a.test. CNAME a.test."}, authority: []string{soa}}}, true, "more than 8 aliases"},
 		{"nothing", map[string]reply{"b.test.": {authority: []string{soa}}}, true, "b.test TXT: no such record"},
 		{"nothing, without proof", map[string]reply{"b.test.": {}}, true, "without the zone's SOA"},
 		{"nothing, with the proof of another zone", map[string]reply{"b.test.": {authority: []string{"elsewhere. SOA a. b. 1 1 1 1 1"}}}, true, "without the zone's SOA"},
