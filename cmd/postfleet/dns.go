@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -162,12 +161,5 @@ func applyDNS(cmd *cobra.Command, o *dnsOptions, updater *dnspublish.Updater, pl
 	if o.dryRun || len(prepared.Zones) == 0 {
 		return nil
 	}
-	return commitDNS(cmd.Context(), updater, prepared)
-}
-
-func commitDNS(ctx context.Context, updater *dnspublish.Updater, prepared *dnspublish.Prepared) error {
-	if err := updater.Commit(ctx, prepared); err != nil {
-		return fmt.Errorf("the records stay as they are: %w", err)
-	}
-	return nil
+	return updater.Commit(cmd.Context(), prepared)
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
-	"golang.org/x/net/publicsuffix"
 
 	"github.com/postfleet/postfleet/internal/dnsask"
 	"github.com/postfleet/postfleet/internal/fleet"
@@ -25,20 +24,11 @@ var dmarc = Check{
 	},
 }
 
-// organisational is the domain that DMARC asks where a sub-domain has no record of its own (RFC 7489 section 3.2).
-func organisational(domain string) string {
-	org, err := publicsuffix.EffectiveTLDPlusOne(domain)
-	if err != nil {
-		return domain
-	}
-	return org
-}
-
 var dmarcRecord = policyRecord{name: "DMARC", version: "v=DMARC1", void: "RFC 7489 section 6.6.3"}
 
 func dmarcOf(ctx context.Context, f *Facts, domain string) fleet.Part {
 	names := []string{"_dmarc." + domain}
-	if org := organisational(domain); org != domain {
+	if org := dnsask.Organisational(domain); org != domain {
 		names = append(names, "_dmarc."+org)
 	}
 	found, ended := dmarcRecord.find(ctx, f, domain, dmarcLine(domain, "none"), names...)
@@ -105,7 +95,7 @@ func (f *Facts) judgeDMARC(ctx context.Context, p fleet.Part, domain, at, text s
 // aligned tells whether this node signs for a domain with one that DMARC takes for it (RFC 7489 section 3.1.1).
 func (f *Facts) aligned(domain, mode string) bool {
 	return slices.ContainsFunc(f.Keys, func(k Key) bool {
-		return k.Domain == domain || !strings.EqualFold(mode, "s") && organisational(k.Domain) == organisational(domain)
+		return k.Domain == domain || !strings.EqualFold(mode, "s") && dnsask.Organisational(k.Domain) == dnsask.Organisational(domain)
 	})
 }
 
@@ -113,7 +103,7 @@ func (f *Facts) aligned(domain, mode string) bool {
 func (f *Facts) reportsElsewhere(ctx context.Context, domain, at, uri string) *Answer {
 	uri, _, _ = strings.Cut(strings.TrimSpace(uri), "!") // a size may follow
 	to := fleet.AddressDomain(strings.TrimPrefix(uri, "mailto:"))
-	if to == "" || organisational(to) == organisational(domain) {
+	if to == "" || dnsask.Organisational(to) == dnsask.Organisational(domain) {
 		return nil
 	}
 	a := f.DNS.Ask(ctx, strings.TrimPrefix(at, "_dmarc.")+"._report._dmarc."+to, dns.TypeTXT)

@@ -126,7 +126,7 @@ func writeScript(out *strings.Builder, plan *fleet.DNSPlan) {
 	}
 	for i := range plan.Records {
 		r := &plan.Records[i]
-		if r.Type != "TXT" || r.Advice {
+		if r.Type != "TXT" || r.Advice || r.Value == "" {
 			continue
 		}
 		switch {

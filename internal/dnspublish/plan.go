@@ -68,9 +68,7 @@ func (p *Planner) domain(ctx context.Context, domain string, keys []fleet.Key, e
 		}
 	}
 	spf, record := p.planSPF(ctx, domain, egress)
-	records = append(records, record, p.text(ctx, fleet.DNSRecord{Domain: domain, Kind: fleet.DNSDMARC, Name: "_dmarc." + domain,
-		Value: "v=DMARC1; p=none; rua=mailto:dmarc-reports@" + domain}, "v=DMARC1",
-		"p=none asks for reports and changes nothing; quarantine or reject come when the reports are clean"))
+	records = append(records, record, p.dmarc(ctx, domain))
 	for _, advice := range []struct {
 		kind                       fleet.DNSKind
 		name, value, version, text string

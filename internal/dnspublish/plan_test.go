@@ -116,6 +116,8 @@ func TestWanted(t *testing.T) {
 		{"SPF that somebody else changed", spf, []string{"v=spf1 mx -all"}, nil, "another SPF record"},
 		{"SPF that can't be judged", unknown, []string{"v=spf1 -all"}, nil, "could not tell"},
 		{"DMARC", dmarc, nil, &Change{Name: "_dmarc.x", Add: []string{"v=DMARC1"}}, ""},
+		{"DMARC of the organisation", fleet.DNSRecord{Kind: fleet.DNSDMARC, Name: "_dmarc.x", Status: fleet.DNSThere}, nil, nil, ""},
+		{"DMARC that can't be judged", fleet.DNSRecord{Kind: fleet.DNSDMARC, Name: "_dmarc.x", Status: fleet.DNSUnknown, Text: "could not tell"}, nil, nil, "could not tell"},
 		{"DMARC that is there", dmarc, []string{"v=DMARC1; p=reject"}, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -130,6 +132,44 @@ func TestWanted(t *testing.T) {
 	p.add("x", Change{Name: "b.x", Remove: []string{"2"}})
 	if got := p.Diff(); got != "zone x\n+ a.x. 3600 IN TXT \"1\"\n- b.x. 3600 IN TXT \"2\"\n= k: why\\010\n" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A sub-domain has the policy of its organisation's domain; a record of its own that asks for nothing would take that away.
+func TestDMARC(t *testing.T) {
+	p := planner(t, `_dmarc.strict.test. TXT "v=DMARC1; p=reject"
+_dmarc.own.strict.test. TXT "v=DMARC1; p=none"
+_dmarc.two.test. TXT "v=DMARC1; p=reject"
+_dmarc.two.test. TXT "v=DMARC1; p=none"`)
+	for domain, want := range map[string]struct {
+		status fleet.DNSStatus
+		value  bool // to publish, or as it is
+		says   string
+	}{
+		"strict.test":      {fleet.DNSThere, true, ""},
+		"own.strict.test":  {fleet.DNSThere, true, ""},
+		"news.strict.test": {fleet.DNSThere, false, "the policy of _dmarc.strict.test holds"},
+		"news.two.test":    {fleet.DNSMissing, true, "p=none asks for reports"},
+		"news.none.test":   {fleet.DNSMissing, true, "p=none asks for reports"},
+		"none.test":        {fleet.DNSMissing, true, "p=none asks for reports"},
+		"news.broken.test": {fleet.DNSUnknown, true, "could not tell"},
+	} {
+		got := p.dmarc(t.Context(), domain)
+		if got.Status != want.status || (got.Value != "") != want.value || !strings.Contains(got.Text, want.says) {
+			t.Errorf("%s: %+v", domain, got)
+		}
+	}
+}
+
+// What has no value is proposed by no form: an SPF record that must be written by hand isn't deleted for nothing.
+func TestScriptWithoutValue(t *testing.T) {
+	plan := &fleet.DNSPlan{Records: []fleet.DNSRecord{
+		{Kind: fleet.DNSSPF, Name: "x", Type: "TXT", Status: fleet.DNSDiffers, Seen: []string{"v=spf1 \x01 -all"}},
+		{Kind: fleet.DNSSPF, Name: "y", Type: "TXT", Status: fleet.DNSMissing}}}
+	for _, format := range []string{FormatNSUpdate, FormatZone} {
+		if text, err := Format(plan, format); err != nil || strings.Contains(text, "update delete") || strings.Contains(text, "TXT") {
+			t.Errorf("%s: %v\n%s", format, err, text)
+		}
 	}
 }
 

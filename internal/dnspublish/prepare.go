@@ -2,6 +2,7 @@ package dnspublish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,6 +42,12 @@ func (u *Updater) Prepare(ctx context.Context, plan *fleet.DNSPlan, remove bool,
 			continue
 		}
 		current, err := u.Current(ctx, r.Name)
+		if errors.As(err, new(elsewhereError)) {
+			if r.Status != fleet.DNSThere {
+				prepared.Left = append(prepared.Left, LeftAlone{r.Name, err.Error()})
+			}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -100,8 +107,11 @@ func wanted(r *fleet.DNSRecord, current []string, compare func(string, []string)
 		change.Remove = records
 		return change, ""
 	case fleet.DNSDMARC:
-		if len(current) > 0 {
+		switch {
+		case len(current) > 0 || r.Status == fleet.DNSThere:
 			return nil, ""
+		case r.Status != fleet.DNSMissing:
+			return nil, r.Text
 		}
 		return change, ""
 	}
@@ -128,12 +138,17 @@ func (p *Prepared) Diff() string {
 	return out.String()
 }
 
-// Commit makes the changes, zone by zone, each all or none.
+// Commit makes the changes, zone by zone, each all or none. The error says which zones were changed before it.
 func (u *Updater) Commit(ctx context.Context, p *Prepared) error {
+	var done []string
 	for _, zone := range p.Zones {
 		if err := u.Apply(ctx, zone.Zone, zone.Changes); err != nil {
+			if len(done) > 0 {
+				err = fmt.Errorf("%w; changed already: %s", err, strings.Join(done, ", "))
+			}
 			return err
 		}
+		done = append(done, zone.Zone)
 	}
 	return nil
 }

@@ -44,8 +44,26 @@ var (
 	ErrZone    = errors.New("the server is not the primary of the zone")
 )
 
+// elsewhereError says why the records at a name aren't the server's to change.
+type elsewhereError string
+
+// Error implements error.
+func (e elsewhereError) Error() string { return string(e) }
+
 // Current are the TXT records at a name as the primary has them now.
 func (u *Updater) Current(ctx context.Context, name string) ([]string, error) {
+	records, err := u.current(ctx, name)
+	return texts(records), err
+}
+
+func texts(records []*dns.TXT) (list []string) {
+	for _, txt := range records {
+		list = append(list, dnsask.Text(txt))
+	}
+	return list
+}
+
+func (u *Updater) current(ctx context.Context, name string) (records []*dns.TXT, err error) {
 	question := new(dns.Msg)
 	question.SetQuestion(dns.Fqdn(name), dns.TypeTXT)
 	question.RecursionDesired = false
@@ -54,18 +72,17 @@ func (u *Updater) Current(ctx context.Context, name string) ([]string, error) {
 		return nil, err
 	}
 	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError || !reply.Authoritative {
-		return nil, fmt.Errorf("%s doesn't answer for %s: %s", u.Server, name, dns.RcodeToString[reply.Rcode])
+		return nil, elsewhereError(fmt.Sprintf("%s doesn't answer for %s: %s", u.Server, name, dns.RcodeToString[reply.Rcode]))
 	}
-	var texts []string
 	for _, rr := range reply.Answer {
 		if alias, ok := rr.(*dns.CNAME); ok && strings.EqualFold(alias.Hdr.Name, dns.Fqdn(name)) {
-			return nil, fmt.Errorf("%s is an alias of %s: its records belong there", name, alias.Target)
+			return nil, elsewhereError(fmt.Sprintf("%s is an alias of %s: its records belong there", name, alias.Target))
 		}
 		if txt, ok := rr.(*dns.TXT); ok && strings.EqualFold(txt.Hdr.Name, dns.Fqdn(name)) {
-			texts = append(texts, dnsask.Text(txt))
+			records = append(records, txt)
 		}
 	}
-	return texts, nil
+	return records, nil
 }
 
 // Zone is the zone that a name is in.
@@ -105,15 +122,8 @@ func (u *Updater) Apply(ctx context.Context, zone string, changes []Change) erro
 		c := &changes[i]
 		if len(c.Before) == 0 {
 			update.RRsetNotUsed([]dns.RR{u.txt(c.Name, "")})
-		} else {
-			var before []dns.RR
-			for _, text := range c.Before {
-				before = append(before, u.txt(c.Name, text))
-			}
-			update.Used(before)
-		}
-		for _, text := range c.Remove {
-			update.Remove([]dns.RR{u.txt(c.Name, text)})
+		} else if err := u.condition(ctx, update, c); err != nil {
+			return fmt.Errorf("update zone %s: %w", zone, err)
 		}
 		for _, text := range c.Add {
 			update.Insert([]dns.RR{u.txt(c.Name, text)})
@@ -125,6 +135,25 @@ func (u *Updater) Apply(ctx context.Context, zone string, changes []Change) erro
 	}
 	if err := updateError(reply.Rcode); err != nil {
 		return fmt.Errorf("update zone %s: %w", zone, err)
+	}
+	return nil
+}
+
+// condition adds what has to be there, and what goes. A server compares strings, of which one text may have any: so the records
+// are taken from the server, and not made of their texts.
+func (u *Updater) condition(ctx context.Context, update *dns.Msg, c *Change) error {
+	there, err := u.current(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(slices.Sorted(slices.Values(texts(there))), slices.Sorted(slices.Values(c.Before))) {
+		return ErrChanged
+	}
+	for _, txt := range there {
+		update.Used([]dns.RR{dns.Copy(txt)})
+		if slices.Contains(c.Remove, dnsask.Text(txt)) {
+			update.Remove([]dns.RR{dns.Copy(txt)})
+		}
 	}
 	return nil
 }

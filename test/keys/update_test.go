@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/postfleet/postfleet/internal/dkim"
 	"github.com/postfleet/postfleet/internal/dnspublish"
+	"github.com/postfleet/postfleet/internal/fleet"
 	"github.com/postfleet/postfleet/test/lab"
 )
 
@@ -22,7 +25,7 @@ func TestUpdates(t *testing.T) {
 	ctx := lab.Within(t, time.Minute)
 	l := lab.ForTest(t)
 	bind, err := l.StartBind(ctx, lab.BindOptions{Name: "primary", Keys: []string{"good", "powerless"},
-		Zones:  map[string]string{domain: "@ IN TXT \"" + otherText + "\"\nalias IN CNAME elsewhere.example.", "other.example": ""},
+		Zones:  map[string]string{domain: "@ IN TXT \"" + otherText + "\"\nalias IN CNAME elsewhere.example.\nsplit IN TXT \"v=spf1 \" \"-all\"\nsplit IN TXT \"other\"", "other.example": ""},
 		Policy: map[string]string{domain: "grant good zonesub TXT;", "other.example": "grant good zonesub TXT;"}})
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +71,10 @@ func TestUpdates(t *testing.T) {
 		{"good again", dnspublish.Updater{Key: key("good")}, domain, add, dnspublish.ErrChanged},
 		{"beside others", dnspublish.Updater{Key: key("good")}, domain,
 			[]dnspublish.Change{{Name: domain, Before: []string{otherText}, Add: []string{`v=spf1 "\ -all`}}}, nil},
+		{"strings that were cut elsewhere", dnspublish.Updater{Key: key("good")}, domain, []dnspublish.Change{{Name: "split." + domain,
+			Before: []string{"other", "v=spf1 -all"}, Remove: []string{"v=spf1 -all"}, Add: []string{"v=spf1 ~all"}}}, nil},
+		{"not as before", dnspublish.Updater{Key: key("good")}, domain,
+			[]dnspublish.Change{{Name: "split." + domain, Before: []string{"v=spf1 -all"}, Remove: []string{"v=spf1 -all"}}}, dnspublish.ErrChanged},
 		{"away again", dnspublish.Updater{Key: key("good")}, domain,
 			[]dnspublish.Change{{Name: name, Before: []string{long}, Remove: []string{long}}}, nil},
 	} {
@@ -79,6 +86,9 @@ func TestUpdates(t *testing.T) {
 		})
 	}
 	updater := dnspublish.Updater{Server: bind.Addr, Key: key("good")}
+	if texts, err := updater.Current(ctx, "split."+domain); err != nil || !slices.Equal(slices.Sorted(slices.Values(texts)), []string{"other", "v=spf1 ~all"}) {
+		t.Errorf("%q, %v", texts, err)
+	}
 	texts, err := updater.Current(ctx, domain)
 	if err != nil || len(texts) != 2 {
 		t.Errorf("%q, %v", texts, err)
@@ -88,6 +98,18 @@ func TestUpdates(t *testing.T) {
 	}
 	if _, err := updater.Current(ctx, "alias."+domain); err == nil || !strings.Contains(err.Error(), "is an alias of elsewhere.example") {
 		t.Errorf("an alias: %v", err)
+	}
+	prepared, err := updater.Prepare(ctx, &fleet.DNSPlan{Records: []fleet.DNSRecord{
+		{Kind: fleet.DNSDMARC, Name: "alias." + domain, Type: "TXT", Value: "v=DMARC1; p=none", Status: fleet.DNSMissing},
+		{Kind: fleet.DNSDMARC, Name: "alias." + domain, Type: "TXT", Value: "v=DMARC1; p=none", Status: fleet.DNSThere},
+		{Kind: fleet.DNSDMARC, Name: "_dmarc.another.test", Type: "TXT", Value: "v=DMARC1; p=none", Status: fleet.DNSMissing},
+		{Kind: fleet.DNSDMARC, Name: "_dmarc." + domain, Type: "TXT", Value: "v=DMARC1; p=none", Status: fleet.DNSMissing}}}, false, dkim.CompareRecord)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(prepared.Left) != 2 || !strings.Contains(prepared.Left[0].Why, "is an alias of") || !strings.Contains(prepared.Left[1].Why, "doesn't answer for") ||
+		len(prepared.Zones) != 1 || len(prepared.Zones[0].Changes) != 1 {
+		t.Errorf("what is elsewhere keeps nothing else back: %+v", prepared)
 	}
 	if err := os.Chmod(stranger, 0o644); err != nil {
 		t.Fatal(err)
