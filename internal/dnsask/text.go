@@ -2,6 +2,7 @@ package dnsask
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -68,5 +69,32 @@ func Strings(text string) (parts []string) {
 	return append(parts, Escape(text))
 }
 
+// Cut are the strings of the record with a text, where they aren't those that [Strings] makes; none otherwise.
+func (a *Answer) Cut(text string) (parts []string) {
+	for _, rr := range a.Records {
+		txt, ok := rr.(*dns.TXT)
+		if !ok || Text(txt) != text {
+			continue
+		}
+		for _, one := range txt.Txt {
+			parts = append(parts, Text(&dns.TXT{Txt: []string{one}}))
+		}
+		if slices.EqualFunc(parts, Strings(text), func(has, makes string) bool { return Escape(has) == makes }) {
+			return nil
+		}
+		return parts
+	}
+	return nil
+}
+
 // Quote writes a text as a zone file has it in a TXT record.
 func Quote(text string) string { return `"` + strings.Join(Strings(text), `" "`) + `"` }
+
+// QuoteCut is Quote for a text that is cut into strings already, of 255 bytes at the most.
+func QuoteCut(parts []string) string {
+	escaped := make([]string, len(parts))
+	for i, part := range parts {
+		escaped[i] = Escape(part)
+	}
+	return `"` + strings.Join(escaped, `" "`) + `"`
+}

@@ -58,3 +58,16 @@ func TestVersioned(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func TestCut(t *testing.T) {
+	long := strings.Repeat("a", 300)
+	answer := &Answer{Type: dns.TypeTXT, Records: records(t, `x. TXT "a" "b\"\\"`, `x. TXT "whole\""`, `x. TXT "`+long[:255]+`" "`+long[255:]+`"`)}
+	for text, want := range map[string][]string{`ab"\`: {"a", `b"\`}, `whole"`: nil, long: nil, "none": nil} {
+		if diff := cmp.Diff(want, answer.Cut(text)); diff != "" {
+			t.Errorf("%.20s (-want +got):\n%s", text, diff)
+		}
+	}
+	if got := QuoteCut([]string{"a", "b\"\n"}); got != `"a" "b\"\010"` {
+		t.Error(got)
+	}
+}

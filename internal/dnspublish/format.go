@@ -135,7 +135,11 @@ func writeScript(out *strings.Builder, plan *fleet.DNSPlan) {
 		case r.Status == fleet.DNSMissing:
 			fmt.Fprintf(out, "\nprereq nxrrset %s. TXT\nupdate add %s\nsend\n", r.Name, flat(ZoneLine(r.Name, r.Type, r.Value)))
 		case r.Status == fleet.DNSDiffers && r.Kind == fleet.DNSSPF && len(r.Seen) == 1 && r.Seen[0] != r.Value:
-			fmt.Fprintf(out, "\nprereq yxrrset %s. TXT\nupdate delete %s. TXT %s\nupdate add %s\nsend\n", r.Name, r.Name, dnsask.Quote(r.Seen[0]),
+			old := dnsask.Quote(r.Seen[0])
+			if len(r.Cut) > 0 {
+				old = dnsask.QuoteCut(r.Cut) // a server compares strings: it would keep the old one beside the new
+			}
+			fmt.Fprintf(out, "\nprereq yxrrset %s. TXT\nupdate delete %s. TXT %s\nupdate add %s\nsend\n", r.Name, r.Name, old,
 				flat(ZoneLine(r.Name, r.Type, r.Value)))
 		case r.Status == fleet.DNSRemovable:
 			fmt.Fprintf(out, "\n; no longer needed\nupdate delete %s. TXT %s\nsend\n", r.Name, dnsask.Quote(r.Value))

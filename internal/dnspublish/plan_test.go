@@ -161,6 +161,16 @@ _dmarc.two.test. TXT "v=DMARC1; p=none"`)
 	}
 }
 
+// A server compares strings: the old record goes only if they are as it has them.
+func TestScriptCut(t *testing.T) {
+	plan := planner(t, `x. TXT "v=spf1 " "exp=\"\\y -all"`).Plan(t.Context(), &fleet.DNSNeeds{Egress: nodes[:1],
+		Keys: []fleet.Key{key("k._domainkey.x", "key", fleet.StageActive)}})
+	text, err := Format(plan, FormatNSUpdate)
+	if want := `update delete x. TXT "v=spf1 " "exp=\"\\y -all"` + "\nupdate add x. 3600 IN TXT \"v=spf1 ip4:192.0.2.10 exp="; err != nil || !strings.Contains(text, want) {
+		t.Errorf("%v: lacks %q:\n%s", err, want, text)
+	}
+}
+
 // What has no value is proposed by no form: an SPF record that must be written by hand isn't deleted for nothing.
 func TestScriptWithoutValue(t *testing.T) {
 	plan := &fleet.DNSPlan{Records: []fleet.DNSRecord{

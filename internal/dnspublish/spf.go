@@ -52,7 +52,7 @@ func (p *Planner) planSPF(ctx context.Context, domain string, egress []fleet.Sen
 			plan.Text = "there is no SPF record; " + spfwalk.End + " is for a start, -all once nothing else sends for the domain"
 		}
 	case len(record.Seen) == 1:
-		plan.Now = record.Seen[0]
+		plan.Now, record.Cut = record.Seen[0], answer.Cut(record.Seen[0])
 		walk = p.walk(ctx, domain, plan.Now)
 		p.addMissing(&plan, &record, walk, egress)
 	default:

@@ -37,6 +37,7 @@ type DNSRecord struct {
 	Nodes  []string  `json:"nodes,omitempty"` // that need it
 	Status DNSStatus `json:"status"`
 	Seen   []string  `json:"seen,omitempty"` // what DNS has there; hostile text
+	Cut    []string  `json:"cut,omitempty"`  // the strings of the one record in Seen, where they aren't 255 bytes each
 	Text   string    `json:"text,omitempty"` // what is wrong, or what to know
 	Advice bool      `json:"advice,omitempty"`
 }
