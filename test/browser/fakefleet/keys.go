@@ -56,7 +56,7 @@ func (n *Node) Keys(context.Context) (*fleet.NodeKeys, error) {
 			add("mx1-ed25519", fleet.StageActive, fleet.RecordMatches)
 			add("mx1-202611a", fleet.StageWaiting, fleet.RecordAbsent)
 			late := add("mx1-202611a-ed25519", fleet.StageWaiting, fleet.RecordUnknown)
-			late.Found.Failure = "could not tell: 192.0.2.53:53 gives no answer: nothing came within 5s"
+			late.Found.Failure = "could not tell: " + late.Name + " TXT: no answer in time (192.0.2.53:53: 5s)"
 		case "mx2":
 			add("mx2", fleet.StageRetiring, fleet.RecordMatches)
 			add("mx2-202611a", fleet.StageActive, fleet.RecordMatches)
@@ -105,7 +105,7 @@ func (plan) Plan(_ context.Context, needs *fleet.DNSNeeds) *fleet.DNSPlan {
 			fleet.DNSRecord{Domain: domain, Kind: fleet.DNSSPF, Name: domain, Type: "TXT", Value: spf.Proposed, Status: fleet.DNSDiffers, Seen: []string{spf.Now}, Text: spf.Text},
 			fleet.DNSRecord{Domain: domain, Kind: fleet.DNSDMARC, Name: "_dmarc." + domain, Type: "TXT", Value: "v=DMARC1; p=none; rua=mailto:dmarc@" + domain,
 				Status: fleet.DNSThere, Seen: []string{"v=DMARC1; p=none; rua=mailto:dmarc@" + domain}},
-			fleet.DNSRecord{Domain: domain, Kind: fleet.DNSTLSRPT, Name: "_smtp._tls." + domain, Type: "TXT", Value: "v=TLSRPTv1; rua=mailto:tls@" + domain,
+			fleet.DNSRecord{Domain: domain, Kind: fleet.DNSTLSRPT, Name: "_smtp._tls." + domain, Type: "TXT", Value: "v=TLSRPTv1; rua=mailto:tls-reports@" + domain,
 				Status: fleet.DNSMissing, Advice: true, Text: "others report how their TLS to the domain went (RFC 8460)"})
 	}
 	return made

@@ -225,8 +225,8 @@ func describe(name string, i int) (fleet.NodeInfo, *maker) {
 		Log:       fleet.LogState{Source: "/var/log/mail.log", Lines: 812345 + int64(i)*99111},
 		Recording: fleet.Recording{State: "ok", Bytes: 412_000_000, Oldest: time.Now().Add(-19 * 24 * time.Hour), Late: int64(i)},
 		Milter:    fleet.Traffic{Connections: 3 + int64(i), Messages: 48211 + int64(i)*311, Signed: 47100, Refused: 214},
-		Checks: []fleet.Check{{Name: "postfix answers", OK: true, Text: "220 " + host}, {Name: "milter", OK: true, Text: "listening"},
-			{Name: "log", OK: true, Text: "followed"}},
+		Checks: []fleet.Check{{Name: "milter", OK: true, Text: "listens on /var/spool/postfix/postfleet/milter.sock"}, {Name: "postfix", OK: true, Text: "220 " + host + " ESMTP Postfix"},
+			{Name: "log", OK: true, Text: "follows /var/log/mail.log"}},
 	}
 	for _, domain := range []string{"shop.example", "corp.example", "news.example"} {
 		info.Selectors = append(info.Selectors, fleet.Selector{Domain: domain, Selector: name, Algorithm: "rsa", Bits: 2048})
