@@ -57,6 +57,8 @@ func TestSPF(t *testing.T) {
 			shorter: "v=spf1 ip4:192.0.2.10/31 ip6:2001:db8::/32 ?all"},
 		{name: "a fail in front doesn't cover", zone: `x. TXT "v=spf1 -ip4:192.0.2.10 ip4:192.0.2.11 ip6:2001:db8::11 -all"`, status: fleet.DNSDiffers,
 			proposed: "v=spf1 ip4:192.0.2.10 -ip4:192.0.2.10 ip4:192.0.2.11 ip6:2001:db8::11 -all"},
+		{name: "a fail in front of a network", zone: `x. TXT "v=spf1 -ip4:192.0.2.10 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"`, status: fleet.DNSDiffers, says: "mail from mx1 (192.0.2.10)",
+			proposed: "v=spf1 ip4:192.0.2.10 -ip4:192.0.2.10 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"},
 		{name: "shorter, and what a term takes out stays out", zone: `x. TXT "v=spf1 ip4:192.0.2.10 ip4:192.0.2.10 -ip4:192.0.2.5 ip4:192.0.2.0/24 ip6:2001:db8::/32 ip4:192.0.2.7 -all"`,
 			status: fleet.DNSThere, proposed: "v=spf1 ip4:192.0.2.10 ip4:192.0.2.10 -ip4:192.0.2.5 ip4:192.0.2.0/24 ip6:2001:db8::/32 ip4:192.0.2.7 -all",
 			shorter: "v=spf1 ip4:192.0.2.10 -ip4:192.0.2.5 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"},

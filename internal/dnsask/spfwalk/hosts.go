@@ -14,7 +14,7 @@ import (
 const maxMX = 10
 
 // hosts follows a and mx, which cost one look-up each; RFC 7208 counts the exchangers apart.
-func (w *Walk) hosts(ctx context.Context, domain string, t *Term, at path, passing bool) {
+func (w *Walk) hosts(ctx context.Context, domain string, t *Term, at path) {
 	w.costs(domain, t)
 	name, lengths := t.host(domain)
 	bits, good := prefixLengths(lengths)
@@ -44,9 +44,7 @@ func (w *Walk) hosts(ctx context.Context, domain string, t *Term, at path, passi
 			continue // a domain without mail (RFC 7505)
 		}
 		nothing := w.addresses(ctx, host, func(addr netip.Addr) {
-			if passing {
-				w.passes(domain, t, netip.PrefixFrom(addr, bits(addr)).Masked(), at)
-			}
+			w.matches(domain, t, netip.PrefixFrom(addr, bits(addr)).Masked(), at)
 		})
 		if t.Name == "a" && nothing != "" {
 			w.Void = append(w.Void, nothing)

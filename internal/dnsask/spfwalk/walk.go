@@ -36,7 +36,7 @@ type Walk struct {
 	Passes  []netip.Prefix // what passes for its address alone
 	Unclear []string       // terms that go by more than the address, and so can't be followed
 	Open    []string       // terms by which the whole world passes, wherever they stand
-	Refuses bool           // a term besides all takes some out: not all in Passes may pass
+	Refuses bool           // a term besides all takes addresses out: see Covers
 	All     string         // the term that ends the evaluation, as written; empty: none
 	AllIn   string         // whose record All stands in
 	Pointer bool           // there is a ptr, which RFC 7208 section 5.5 says not to use
@@ -45,19 +45,15 @@ type Walk struct {
 
 	asker    Asker
 	families []uint16
+	behind   []taken // for each of Passes, what its way took out before it
 }
 
 // Of goes through a domain's record. families are the types of address, A or AAAA or both, from which mail is sent: a look-up
 // is void when it finds none of them.
 func Of(ctx context.Context, asker Asker, domain, record string, families ...uint16) *Walk {
 	w := &Walk{asker: asker, families: families}
-	w.record(ctx, domain, record, path{passing: true})
+	w.record(ctx, domain, record, path{passing: true, out: new(refused)})
 	return w
-}
-
-// Covers tells whether mail from an address passes for that address alone.
-func (w *Walk) Covers(addr netip.Addr) bool {
-	return slices.ContainsFunc(w.Passes, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // path is how a walk came to a record.
@@ -65,6 +61,7 @@ type path struct {
 	depth    int
 	passing  bool // what passes here makes the whole pass
 	included bool // by an include, whose all ends nothing
+	out      *refused
 }
 
 func (w *Walk) record(ctx context.Context, domain, record string, at path) {
@@ -93,7 +90,7 @@ func (w *Walk) record(ctx context.Context, domain, record string, at path) {
 		}
 	}
 	if redirect != nil {
-		w.follow(ctx, domain, redirect, path{at.depth + 1, at.passing, at.included})
+		w.follow(ctx, domain, redirect, path{at.depth + 1, at.passing, at.included, at.out})
 	}
 }
 
@@ -105,13 +102,19 @@ func (w *Walk) mechanism(ctx context.Context, domain string, t *Term, at path) {
 		network, good := t.Network()
 		if !good {
 			w.broken(domain + " has " + t.Text + ", which is no address")
-		} else if passing {
-			w.passes(domain, t, network, at)
+		} else {
+			w.matches(domain, t, network, at)
 		}
 	case "a", "mx":
-		w.hosts(ctx, domain, t, at, passing)
+		w.hosts(ctx, domain, t, at)
 	case "include":
-		w.follow(ctx, domain, t, path{at.depth + 1, passing, true})
+		next := path{at.depth + 1, passing, true, &refused{outer: at.out.now()}}
+		w.follow(ctx, domain, t, next)
+		if t.Qualifier != '+' { // what passes there doesn't here
+			at.out.networks = append(at.out.networks, next.out.passed...)
+		} else if !at.passing {
+			at.out.passed = append(at.out.passed, next.out.passed...)
+		}
 	case "exists":
 		w.exists(ctx, domain, t, at)
 	case "ptr":
@@ -208,8 +211,17 @@ func (w *Walk) broken(why string) {
 	}
 }
 
-func (w *Walk) passes(domain string, t *Term, network netip.Prefix, at path) {
-	w.Passes = append(w.Passes, network)
+// matches notes what a term that goes by the address alone says of a network.
+func (w *Walk) matches(domain string, t *Term, network netip.Prefix, at path) {
+	switch {
+	case t.Qualifier != '+':
+		at.out.networks = append(at.out.networks, network)
+		return
+	case !at.passing:
+		at.out.passed = append(at.out.passed, network)
+		return
+	}
+	w.Passes, w.behind = append(w.Passes, network), append(w.behind, at.out.now())
 	if network.Bits() == 0 {
 		w.opens(domain, t, at)
 	}

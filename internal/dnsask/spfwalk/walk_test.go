@@ -69,6 +69,8 @@ on. TXT "v=spf1 include:all"
 to. TXT "v=spf1 redirect=all"
 fine. TXT "v=spf1 ip4:198.51.100.0/24 -all"
 none. TXT "something"
+nested. TXT "v=spf1 include:fine -all"
+without. TXT "v=spf1 -ip4:203.0.113.1 ?ip4:203.0.113.2 ip4:203.0.113.0/24 -all"
 late. TXT "v=spf1 -all ipv4:192.0.2.1"
 two. TXT "v=spf1 -all"
 two. TXT "v=spf1 ~all"
@@ -151,11 +153,27 @@ func TestWalk(t *testing.T) {
 	}
 }
 
+// An address passes by the first term that it matches, as for a receiver.
 func TestCovers(t *testing.T) {
-	w := Of(t.Context(), read(t, names), "x", "v=spf1 include:fine -all", dns.TypeA)
-	for addr, want := range map[string]bool{"198.51.100.7": true, "198.51.101.7": false, "2001:db8::1": false} {
-		if got := w.Covers(netip.MustParseAddr(addr)); got != want {
-			t.Errorf("%s: %v", addr, got)
+	for _, c := range []struct {
+		record string
+		passes map[string]bool
+	}{
+		{"include:fine -all", map[string]bool{"198.51.100.7": true, "198.51.101.7": false, "2001:db8::1": false}},
+		{"-ip4:192.0.2.10 ip4:192.0.2.0/24 -all", map[string]bool{"192.0.2.10": false, "192.0.2.11": true}},
+		{"ip4:192.0.2.0/24 -ip4:192.0.2.10 -all", map[string]bool{"192.0.2.10": true}},
+		{"?a:h ip4:192.0.2.0/24 -all", map[string]bool{"192.0.2.10": false, "192.0.2.11": true}},
+		{"~include:fine ip4:198.51.0.0/16 ip6:2001:db8::/32 -all", map[string]bool{"198.51.100.7": false, "198.51.101.7": true, "2001:db8::1": true}},
+		{"-include:nested ip4:198.51.0.0/16 -all", map[string]bool{"198.51.100.7": false, "198.51.101.7": true}},
+		{"include:without ip4:203.0.113.2 -all", map[string]bool{"203.0.113.1": false, "203.0.113.2": true, "203.0.113.3": true}},
+		{"-ip4:203.0.113.3 include:without -all", map[string]bool{"203.0.113.3": false, "203.0.113.4": true}},
+		{"-ip4:198.51.100.7 redirect=fine", map[string]bool{"198.51.100.7": false, "198.51.100.8": true}},
+	} {
+		w := Of(t.Context(), read(t, names), "x", "v=spf1 "+c.record, dns.TypeA)
+		for addr, want := range c.passes {
+			if got := w.Covers(netip.MustParseAddr(addr)); got != want {
+				t.Errorf("%s, %s: %v", c.record, addr, got)
+			}
 		}
 	}
 }
