@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ var mtaSTS = Check{
 
 var stsRecord = policyRecord{name: "MTA-STS", version: "v=STSv1", void: "RFC 8461 section 3.1"}
 
+// stsID finds the id in a record (RFC 8461 section 3.1).
+var stsID = regexp.MustCompile(`;[ \t]*id[ \t]*=[ \t]*[A-Za-z0-9]{1,32}[ \t]*(;|$)`)
+
 func stsOf(ctx context.Context, f *Facts, domain string) fleet.Part {
 	if p := takesNoMail(ctx, f, domain); p != nil {
 		return *p
@@ -48,6 +52,9 @@ func stsOf(ctx context.Context, f *Facts, domain string) fleet.Part {
 	p.Mend = []string{"Publish the policy at " + url + " and then:", line}
 	switch {
 	case found.text == "":
+		return p
+	case !stsID.MatchString(found.text):
+		p.Grade, p.Seen = fleet.GradeFail, "the record of "+domain+" has no id of 1 to 32 letters and digits: nobody looks for the policy"
 		return p
 	case f.HTTP == nil:
 		return part(domain, fleet.GradeNA, "the record is there; the policy is not fetched")
@@ -114,7 +121,9 @@ func readPolicy(text []byte) (p stsPolicy) {
 		if name == "mx" {
 			p.mx = append(p.mx, value)
 		}
-		values[name] = value
+		if _, before := values[name]; !before {
+			values[name] = value // of a field that is there twice the first counts (RFC 8461 section 3.2)
+		}
 	}
 	age, err := strconv.ParseUint(values["max_age"], 10, 32)
 	p.mode = values["mode"]
