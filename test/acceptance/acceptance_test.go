@@ -22,12 +22,7 @@ import (
 // binary is postfleet, built once for all tests.
 var binary string
 
-func TestMain(m *testing.M) {
-	os.Exit(lab.Main(m, &binary, func() error {
-		client.CloseIdleConnections()
-		return nil
-	}))
-}
+func TestMain(m *testing.M) { os.Exit(lab.Main(m, &binary, client.CloseIdleConnections)) }
 
 var client = &http.Client{Timeout: 30 * time.Second}
 

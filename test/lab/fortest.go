@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,8 +17,8 @@ import (
 const logTail = 3000
 
 // Main runs the tests of a package and returns what its TestMain exits with. It builds postfleet first and puts the binary's
-// path where binary points to. Afterwards it runs the checks, and no goroutine may be left.
-func Main(m *testing.M, binary *string, checks ...func() error) int {
+// path where binary points to. After the tests and what ends them, no goroutine may be left.
+func Main(m *testing.M, binary *string, ends ...func()) int {
 	dir, err := os.MkdirTemp("", "postfleet-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -33,10 +32,10 @@ func Main(m *testing.M, binary *string, checks ...func() error) int {
 		return 1
 	}
 	code := m.Run()
-	for _, check := range checks {
-		err = errors.Join(err, check())
+	for _, end := range ends {
+		end()
 	}
-	if err = errors.Join(err, goleak.Find()); err != nil {
+	if err := goleak.Find(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -46,7 +46,8 @@ func New() (*Lab, error) {
 	return &Lab{Dir: dir, leash: leash}, nil
 }
 
-// Close undoes everything, last thing first, and removes the directory. It may be called again.
+// Close undoes everything, last thing first, and removes the directory. A process that is left is an error. It may be called
+// again.
 func (l *Lab) Close() error {
 	var errs []error
 	for {
@@ -62,7 +63,7 @@ func (l *Lab) Close() error {
 			errs = append(errs, fmt.Errorf("%s: %w", last.name, err))
 		}
 	}
-	return errors.Join(append(errs, l.leash.release())...)
+	return errors.Join(append(errs, l.leash.release(), l.left())...)
 }
 
 // OnClose adds something to undo.

@@ -38,12 +38,13 @@ type MachineOptions struct {
 
 // machineScript mounts the overlay where nobody else sees it, so that it is gone with the processes, and runs the machine until
 // it powers off: systemd-nspawn ends with 133 for a reboot (EXIT_FORCE_RESTART), and is itself ended when this shell is. The
-// end of the lab is a pulled plug: an orderly shutdown waits for services that wait for other machines, and tests nothing.
+// end of the lab is a pulled plug: an orderly shutdown waits for services that wait for other machines, and tests nothing. What
+// has to be killed is the machine's first process, which would outlive systemd-nspawn.
 const machineScript = `
 base=$1 dir=$2
 shift 2
 mount -t overlay overlay -o "lowerdir=$base,upperdir=$dir/upper,workdir=$dir/work" "$dir/root" || exit
-trap 'kill -KILL "$machine"; wait "$machine"; exit' TERM
+trap 'kill -KILL $(cat "/proc/$machine/task/$machine/children"); wait "$machine"; exit' TERM
 while :; do
 	setpriv --pdeathsig KILL -- systemd-nspawn "$@" &
 	machine=$!

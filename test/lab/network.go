@@ -20,7 +20,7 @@ type Network struct {
 }
 
 // holder is the first process of a namespace. It does nothing, takes in orphans, and ends on SIGTERM.
-const holder = `trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done`
+const holder = `trap 'kill "$!"; exit 0' TERM; while :; do sleep 3600 & wait $!; done`
 
 // StartNetwork makes an empty network. It needs root, and a kernel that allows network, mount, process id and host name
 // namespaces and has bridges and veth pairs; the error says what is missing.
