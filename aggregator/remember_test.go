@@ -81,7 +81,12 @@ func TestANodeThatIsAway(t *testing.T) {
 	changed := a.messages[0]
 	changed.QueueID, changed.LastChange = "CHANGED", now
 	a.set(func(n *fakeNode) { n.messages[0] = changed })
-	a.emit(changed)
+	eventually(t, "the node is listened to", func() bool { return a.emit(changed) == 1 })
+	eventually(t, "the change is remembered", func() bool {
+		memory.Settle(t.Context())
+		m := memory.Message(t.Context(), "a", changed.ID)
+		return m != nil && m.QueueID == "CHANGED"
+	})
 	if _, _, err := fan.Transcripts(t.Context(), "a", recent(now, 30)); err != nil {
 		t.Fatal(err)
 	}

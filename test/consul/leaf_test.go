@@ -44,7 +44,9 @@ func serveNode(t *testing.T, source pki.Source) (address string) {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve() }()
 	t.Cleanup(func() {
-		if err := errors.Join(server.Shutdown(lab.Within(t, 10*time.Second)), <-served); err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		defer cancel()
+		if err := errors.Join(server.Shutdown(ctx), <-served); err != nil {
 			t.Error(err)
 		}
 	})

@@ -51,20 +51,43 @@ func Listens(network, address string) func(context.Context) error {
 }
 
 // Ports are taken from below Linux's ephemeral range (ip_local_port_range begins at 32768), so that no outgoing
-// connection takes one between its choice and its use.
+// connection takes one between its choice and its use. Each program takes one block of them for as long as it runs, so that
+// tests of several packages at a time don't give out the same.
 const (
-	firstPort = 20000
-	lastPort  = 32000
+	firstPort  = 20000
+	blockPorts = 1500
+	blocks     = 8
+	firstClaim = firstPort - blocks // UDP ports that stand for the blocks; who is bound to one has its block
 )
+
+// block is a range of ports from the first on. The claim is kept here, for collecting it would give the block away.
+type block struct {
+	first int
+	claim net.PacketConn
+}
+
+// ownBlock claims a block for this program. The kernel takes the claim back when the program ends.
+var ownBlock = sync.OnceValues(func() (block, error) {
+	for i := range blocks {
+		if claim, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(firstClaim+i))); err == nil {
+			return block{firstPort + i*blockPorts, claim}, nil
+		}
+	}
+	return block{}, fmt.Errorf("claim ports for a lab: %d programs have one already (UDP ports from %d at 127.0.0.1)", blocks, firstClaim)
+})
 
 // handedOut are the ports that FreePort gave to somebody in this process, who may not use them yet.
 var handedOut sync.Map
 
 // FreePort finds a TCP port that nobody uses at an address. It gives no port twice.
 func FreePort(host string) (int, error) {
-	var err error
+	own, err := ownBlock()
+	if err != nil {
+		return 0, err
+	}
+	err = errors.New("all were given out")
 	for range 100 {
-		port := firstPort + rand.IntN(lastPort-firstPort)
+		port := own.first + rand.IntN(blockPorts)
 		if _, given := handedOut.LoadOrStore(port, true); given {
 			continue
 		}
